@@ -1,0 +1,1 @@
+"""Configuration: strict YAML, resolved into plain dictionaries."""

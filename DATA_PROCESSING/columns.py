@@ -1,0 +1,25 @@
+"""Which column of a labeled table is what. Names starting with a reserved prefix are never features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+PRICE_COLUMNS = ("open", "high", "low", "close")
+BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
+RESERVED_PREFIXES = ("y_", "TTH", "MFE", "MAE", "MDD", "fwd_", "label_")
+NOT_FEATURES = frozenset(("symbol", "timestamp", "adj_close", *BAR_COLUMNS))
+
+
+def is_label(column: str) -> bool:
+    """Whether ``column`` holds something that is known only after its row's bar."""
+    return column.startswith(RESERVED_PREFIXES)
+
+
+def feature_columns(columns: Iterable[str]) -> list[str]:
+    """The columns a model may see, in the given order: neither bars nor labels."""
+    return [column for column in columns if column not in NOT_FEATURES and not is_label(column)]
+
+
+def target_columns(columns: Iterable[str]) -> list[str]:
+    """The columns a model may be trained on, in the given order."""
+    return [column for column in columns if is_label(column) and not column.startswith("label_")]

@@ -1,0 +1,94 @@
+"""A labeled table as a model sees it: X, y and when each label becomes known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from CONFIG.errors import ConfigError, did_you_mean
+from DATA_PROCESSING.columns import feature_columns, target_columns
+from DATA_PROCESSING.sessions import session_of
+
+
+@dataclass(frozen=True)
+class RowInfo:
+    """What is known of each training row besides X and y.
+
+    Attributes
+    ----------
+    label_end : ndarray of datetime64[ns]
+        (n,) when the row's label becomes known (UTC); NaT without a label.
+    sample_weight : ndarray of float, optional
+        (n,)
+    """
+
+    label_end: np.ndarray
+    sample_weight: np.ndarray | None = None
+
+    def take(self, rows: np.ndarray) -> RowInfo:
+        """The rows that a mask or positions choose."""
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return RowInfo(self.label_end[rows], weight)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Features, one target and row information, aligned row by row.
+
+    Attributes
+    ----------
+    X : DataFrame
+        (n, features), index (symbol, timestamp).
+    y : Series
+        (n,) same index, named after the target; NaN where the label is missing.
+    rows : RowInfo
+    """
+
+    X: pd.DataFrame
+    y: pd.Series
+    rows: RowInfo
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    @property
+    def sessions(self) -> np.ndarray:
+        """(n,) the session of each row, ``datetime64[D]``."""
+        return session_of(self.X.index.get_level_values("timestamp"))
+
+    @property
+    def label_sessions(self) -> np.ndarray:
+        """(n,) the session in which each row's label becomes known; NaT without a label."""
+        return self.rows.label_end.astype("datetime64[D]")
+
+    def take(self, rows: np.ndarray) -> Dataset:
+        """The rows that a mask or positions choose."""
+        return replace(self, X=self.X.iloc[rows], y=self.y.iloc[rows], rows=self.rows.take(rows))
+
+
+def make_dataset(table: pd.DataFrame, target: str, symbol: str | None = None) -> Dataset:
+    """Choose features and one target from a labeled table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row per bar: ``timestamp``, features, targets, ``label_end``, and a ``symbol`` column unless ``symbol`` is given.
+    target : str
+    symbol : str, optional
+        The table's symbol.
+
+    Raises
+    ------
+    ConfigError
+        ``target`` is not a column of the table.
+    """
+    if target not in table:
+        raise ConfigError(f"no target {target!r} in the table{did_you_mean(target, target_columns(table.columns))}")
+    symbols = table["symbol"] if symbol is None else pd.Categorical.from_codes(np.zeros(len(table), int), [symbol])
+    index = pd.MultiIndex.from_arrays([symbols, pd.DatetimeIndex(table["timestamp"])], names=["symbol", "timestamp"])
+    X = table[feature_columns(table.columns)].set_axis(index)
+    label_end = pd.DatetimeIndex(table["label_end"])
+    label_end = label_end.tz_localize(None) if label_end.tz is not None else label_end
+    return Dataset(X, table[target].set_axis(index), RowInfo(label_end.to_numpy("datetime64[ns]")))

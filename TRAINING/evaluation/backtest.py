@@ -1,0 +1,159 @@
+"""From predictions to signals, positions and net returns.
+
+The signal ``s_t`` from the close of bar t fills at the close of bar t + L (``execution_lag``), so
+``position_u = s_{u-L}`` and the return of bar u is
+``position_{u-1} * (C_u / C_{u-1} - 1) - cost_bps / 1e4 * |position_{u-1} - position_{u-2}|``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from CONFIG.errors import ConfigError, DataError, did_you_mean
+
+
+@dataclass(frozen=True, eq=False)
+class BacktestResult:
+    """One symbol's backtest: float64 arrays (n_bars,), one value per bar; the first bar, with no close before it, is 0.
+
+    Attributes
+    ----------
+    position
+        The position that earns the bar's return: held from the close before to this close, as a fraction of capital.
+    position_change
+        ``|change of position|`` at the close before.
+    asset_return
+        ``C_u / C_{u-1} - 1``.
+    cost
+        Fraction of capital paid for the change of position.
+    net_return
+        ``position * asset_return - cost``.
+    """
+
+    position: np.ndarray
+    position_change: np.ndarray
+    asset_return: np.ndarray
+    cost: np.ndarray
+    net_return: np.ndarray
+
+
+def _long_flat(prediction: np.ndarray, threshold: float) -> np.ndarray:
+    return np.where(prediction > threshold, 1.0, 0.0)
+
+
+def _short_flat(prediction: np.ndarray, threshold: float) -> np.ndarray:
+    return np.where(prediction > threshold, -1.0, 0.0)
+
+
+THRESHOLD_RULES = {"long_flat": _long_flat, "short_flat": _short_flat}
+RULES = (*THRESHOLD_RULES, "sign")
+
+
+def label_signal(prediction: ArrayLike, rule: str | None, threshold: float | None = None) -> np.ndarray | None:
+    """Turn predictions into signals in {-1, 0, 1} by the money rule of their label.
+
+    Parameters
+    ----------
+    prediction : (n,)
+        Probabilities for ``long_flat`` and ``short_flat``, values for ``sign``. NaN gives no position (0).
+    rule : str or None
+        ``long_flat``: 1 where the prediction is above the threshold; ``short_flat``: -1 there; ``sign``: the
+        prediction's sign. None: the label has no money rule, and neither has its signal (None is returned).
+    threshold : float
+        For the first two: the base rate of the training rows.
+    """
+    if rule is None:
+        return None
+    values = np.asarray(prediction, dtype=np.float64)
+    if rule == "sign":
+        return np.nan_to_num(np.sign(values), nan=0.0)
+    if rule not in THRESHOLD_RULES:
+        raise ConfigError(f"money rule: {rule!r} is unknown{did_you_mean(rule, RULES)}")
+    if threshold is None:
+        raise ConfigError(f"money rule: {rule} compares with a threshold, the base rate of the training rows; got none")
+    return THRESHOLD_RULES[rule](values, threshold)
+
+
+def hold(signal: ArrayLike, horizon: int) -> np.ndarray:
+    """Hold each signal for ``horizon`` bars: the mean of the last ``horizon`` signals; those before the first are 0."""
+    if horizon < 1:
+        raise ConfigError(f"backtest: horizon must be at least 1 bar; got {horizon}")
+    values = np.asarray(signal, dtype=np.float64)
+    total = values.copy()
+    for lag in range(1, min(horizon, len(values))):
+        total[lag:] += values[:-lag]
+    return total / horizon
+
+
+def backtest(
+    close: ArrayLike, signal: ArrayLike, horizon: int = 1, execution_lag: int = 1, cost_bps: float = 5.0
+) -> BacktestResult:
+    """Trade one symbol on a signal, after costs.
+
+    Capital is constant: the position is a fraction of it, restored at every close without cost when it does not change.
+    The last position stays open, so its closing is not charged.
+
+    Parameters
+    ----------
+    close : (n_bars,)
+        Adjusted closes, finite and above 0, in time order.
+    signal : (n_bars,)
+        Finite; ``signal[t]`` may use bars up to t. See :func:`label_signal`.
+    horizon : int
+        Bars each signal is held, see :func:`hold`.
+    execution_lag : int
+        Bars from the close that gave the signal to the close that fills it.
+
+        .. warning:: 0 fills at the very close the signal was computed from, which flatters the result.
+    cost_bps : float
+        Cost of a change of position by 1, in basis points of capital.
+
+    Raises
+    ------
+    ConfigError
+        If the horizon is below 1, or the lag or the cost is negative.
+    DataError
+        If lengths differ, a close is not a positive finite number, or a signal is not finite.
+    """
+    if execution_lag < 0:
+        raise ConfigError(f"backtest: execution_lag must be at least 0, or it trades on the future; got {execution_lag}")
+    if not cost_bps >= 0:
+        raise ConfigError(f"backtest: cost_bps must be at least 0; got {cost_bps}")
+    prices = np.asarray(close, dtype=np.float64)
+    held = hold(signal, horizon)
+    if prices.shape != held.shape:
+        raise DataError(f"backtest: one signal per close is needed; got {len(held)} signals for {len(prices)} closes")
+    if not ((prices > 0) & (prices < np.inf)).all():
+        raise DataError("backtest: closes must be finite and above 0; check the bars first")
+    if not np.isfinite(held).all():
+        raise DataError("backtest: signals must be finite; give 0 where there is no position")
+
+    # A bar earns with the position taken at the close before it, whose signal is execution_lag bars older still.
+    delay = execution_lag + 1
+    position = np.zeros_like(prices)
+    position[delay:] = held[:-delay]
+    position_change = np.abs(np.diff(position, prepend=0.0))
+    asset_return = np.zeros_like(prices)
+    asset_return[1:] = prices[1:] / prices[:-1] - 1
+    cost = cost_bps / 1e4 * position_change
+    return BacktestResult(position, position_change, asset_return, cost, position * asset_return - cost)
+
+
+def portfolio(returns: pd.DataFrame) -> pd.Series:
+    """Equal-weight the symbols active in each session.
+
+    Parameters
+    ----------
+    returns : DataFrame (n_sessions, n_symbols)
+        Net returns; NaN where a symbol is not active.
+
+    Returns
+    -------
+    Series
+        One return per session in which at least one symbol is active, in the order of the sessions.
+    """
+    return returns.mean(axis=1, skipna=True).dropna().sort_index().rename("net_return")

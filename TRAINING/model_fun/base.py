@@ -1,0 +1,274 @@
+"""The trainer contract: what every model of the zoo takes, checks and gives."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from CONFIG.config_loader import check_model_config, load_model_config
+from CONFIG.errors import BarzooError, ConfigError, DataError, did_you_mean
+from DATA_PROCESSING.dataset import Dataset, RowInfo
+from DATA_PROCESSING.labels import LABELS, label_of
+
+log = logging.getLogger("barzoo")
+
+
+class Trainer:
+    """One model: a configuration, then `train`, then `predict`.
+
+    A subclass sets the class attributes and writes `_fit`, `_predict`, `_importance`, `payloads` and `restore`; checks,
+    column order and the meaning of predictions are settled here once.
+
+    Parameters
+    ----------
+    config : dict, optional
+        Values as `CONFIG.config_loader.load_model_config` returns them; missing keys take the YAML's defaults. ``None``
+        loads the model's configuration (so ``MODEL_VARIANT`` applies).
+
+    Attributes
+    ----------
+    model : estimator
+        After training, a scikit-learn estimator: clonable, and usable in ``RFECV`` or ``GridSearchCV``.
+    history : dict
+        Learning curves: part (``"train"``, ``"validation"``) -> metric -> one value per round.
+    features, target, task : list of str, str, str
+        What it was trained on; ``task`` is ``"binary"`` or ``"regression"``.
+    notes : list of str
+        What the user should know of the training rows, such as features without any value.
+    """
+
+    name: ClassVar[str]
+    allows_nan: ClassVar[bool] = False
+    releases_gil: ClassVar[bool] = False  # fits in native code, so that threads serve; processes otherwise
+    context_rows: ClassVar[int] = 0
+    symbols_per_batch: ClassVar[int] = 1  # how many symbols `fit_many` likes to get at once
+
+    def __init__(self, config: dict | None = None) -> None:
+        self.config = load_model_config(self.name) if config is None else config
+
+    def train(
+        self,
+        X_train: pd.DataFrame,
+        y_train: pd.Series,
+        X_val: pd.DataFrame | None = None,
+        y_val: pd.Series | None = None,
+        *,
+        rows: RowInfo | None = None,
+    ) -> Trainer:
+        """Check the data and fit the model.
+
+        Parameters
+        ----------
+        X_train : DataFrame
+            (n, features); index (symbol, timestamp), or a plain index for one symbol in time order.
+        y_train : Series
+            (n,) same index; the name chooses the task where it is one of the project's labels.
+        X_val, y_val : DataFrame, Series, optional
+            Later rows for early stopping; without them all rounds run.
+        rows : RowInfo, optional
+            When each training label becomes known, and sample weights.
+
+        Raises
+        ------
+        DataError
+            Values, labels or sizes that cannot be trained on; the message names them.
+        ConfigError
+            A configuration fault.
+        """
+        self.config = check_model_config(self.name, self.config)
+        self.features = self._check_columns(X_train)
+        y = self._check_labels(X_train, y_train, "y_train")
+        self.target = str(y_train.name) if getattr(y_train, "name", None) is not None else None
+        self.task = self._choose_task(y)
+        self._check_classes(y)
+        self.notes = []
+        self._check_values(X_train, "X_train")
+        needed = self._minimum_rows(y)
+        if len(y) < needed:
+            raise DataError(f"{self.name}: {len(y)} training rows, but no split is possible below {needed:g}; {self._advice}")
+        if (X_val is None) != (y_val is None):
+            raise DataError(f"{self.name}: X_val and y_val come together; only one was given")
+        if X_val is not None:
+            X_val = self._align(X_val, "X_val")
+            y_val = self._check_labels(X_val, y_val, "y_val")
+        if rows is not None and len(rows.label_end) != len(y):
+            raise DataError(f"{self.name}: rows describes {len(rows.label_end)} rows, X_train has {len(y)}")
+        self._fit(X_train, y, X_val, y_val, rows)
+        return self
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        """(n,) class labels 0 and 1 (``binary``) or values; columns are found by name, their order does not matter."""
+        score = self.predict_score(X)
+        return (score > 0.5).astype(np.int64) if self.task == "binary" else score
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """(n, 2) probabilities of the classes 0 and 1.
+
+        Raises
+        ------
+        ConfigError
+            The model was trained on a regression.
+        """
+        self._check_trained()
+        if self.task != "binary":
+            raise ConfigError(f"{self.name}: predict_proba needs a binary target, {self.target!r} is a regression; use predict")
+        score = self.predict_score(X)
+        return np.column_stack([1 - score, score])
+
+    def predict_score(self, X: pd.DataFrame) -> np.ndarray:
+        """(n,) what results are made of: the probability of class 1 (``binary``) or the value."""
+        self._check_trained()
+        return self._predict(self._align(X, "X"))
+
+    def get_feature_importance(self, target: str | None = None) -> pd.Series:
+        """Share of each feature in the model, descending, summing to 1; NaN where the model uses no feature at all.
+
+        Parameters
+        ----------
+        target : str, optional
+            The trained target; any other is an error.
+        """
+        self._check_trained()
+        if target is not None and target != self.target:
+            raise ConfigError(f"{self.name}: no target {target!r}{did_you_mean(target, [str(self.target)])}")
+        importance = pd.Series(self._importance(), index=self.features, dtype=float)
+        total = importance.sum()
+        return (importance / (total if total > 0 else np.nan)).sort_values(ascending=False, kind="stable")
+
+    def fit_many(self, datasets: Sequence[tuple[Dataset, Dataset | None]]) -> list[Trainer | BarzooError]:
+        """Train one model per (training, validation) pair, with this trainer's configuration.
+
+        The loop is the default; a model that can train several symbols faster together overrides it.
+
+        Returns
+        -------
+        list
+            Per pair the trained trainer, or the error that stopped it.
+        """
+        results: list[Trainer | BarzooError] = []
+        for train, validation in datasets:
+            val = (validation.X, validation.y) if validation is not None else (None, None)
+            try:
+                results.append(type(self)(self.config).train(train.X, train.y, *val, rows=train.rows))
+            except BarzooError as error:
+                results.append(error)
+        return results
+
+    # What a model writes for itself.
+
+    _advice = "give more rows or lower the model's minimum"
+
+    def _minimum_rows(self, y: np.ndarray) -> float:
+        """Fewest rows with which the configuration can make one split."""
+        return 2
+
+    def _fit(self, X: pd.DataFrame, y: np.ndarray, X_val: pd.DataFrame | None, y_val: np.ndarray | None, rows) -> None:
+        raise TypeError(f"{type(self).__name__} has no _fit")
+
+    def _predict(self, X: pd.DataFrame) -> np.ndarray:
+        raise TypeError(f"{type(self).__name__} has no _predict")
+
+    def _importance(self) -> np.ndarray:
+        raise TypeError(f"{type(self).__name__} has no _importance")
+
+    def payloads(self) -> dict[str, bytes]:
+        """The trained model as files (name -> bytes), in a format that cannot run code."""
+        raise TypeError(f"{type(self).__name__} has no payloads")
+
+    def restore(self, payloads: dict[str, bytes]) -> None:
+        """Take back what `payloads` gave; `features`, `target`, `task` and `history` are set by the caller."""
+        raise TypeError(f"{type(self).__name__} has no restore")
+
+    # Checks, the same for every model.
+
+    def _check_trained(self) -> None:
+        if not hasattr(self, "task"):
+            raise ConfigError(f"{self.name}: not trained yet; call train first")
+
+    def _check_columns(self, X: pd.DataFrame) -> list[str]:
+        if not isinstance(X, pd.DataFrame):
+            raise DataError(f"{self.name}: X_train must be a DataFrame with named columns, got {type(X).__name__}")
+        columns = [str(column) for column in X.columns]
+        if not columns or not len(X):
+            raise DataError(f"{self.name}: X_train is empty, {len(X)} rows and {len(columns)} columns")
+        repeated = X.columns[X.columns.duplicated()]
+        if len(repeated):
+            raise DataError(f"{self.name}: X_train has the column {str(repeated[0])!r} twice")
+        return columns
+
+    def _check_values(self, X: pd.DataFrame, where: str) -> np.ndarray:
+        text = [str(column) for column, dtype in X.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
+        if text:
+            raise DataError(f"{self.name}: {where} has columns that are not numbers: {', '.join(text[:5])}")
+        values = X.to_numpy(np.float32 if (X.dtypes == np.float32).all() else float)
+        for fault, broken in (("infinite", np.isinf(values)), ("missing", np.isnan(values))):
+            if not broken.any():
+                continue
+            if fault == "missing" and self.allows_nan:
+                empty = [str(X.columns[column]) for column in np.flatnonzero(broken.all(axis=0))]
+                if empty and where == "X_train":
+                    note = f"features without any value in training, so unused: {', '.join(empty)}"
+                    self.notes.append(note)
+                    log.warning("%s: %s", self.name, note)
+                continue
+            counts = broken.sum(axis=0)
+            column = int(counts.argmax())
+            first = X.index[int(broken[:, column].argmax())]
+            raise DataError(
+                f"{self.name}: {where} column {str(X.columns[column])!r} has {counts[column]} {fault} values, the first at "
+                f"{first} ({int((counts > 0).sum())} such columns); drop the rows or write NaN where the model allows it"
+            )
+        return values
+
+    def _check_labels(self, X: pd.DataFrame, y: pd.Series, where: str) -> np.ndarray:
+        if isinstance(y, pd.DataFrame):
+            raise DataError(f"{self.name}: {where} must be one target, got a table of {y.shape[1]}; choose one column")
+        if len(y) != len(X):
+            raise DataError(f"{self.name}: {where} has {len(y)} rows, X has {len(X)}")
+        if isinstance(y, pd.Series) and not y.index.equals(X.index):
+            raise DataError(f"{self.name}: {where} and X have different indexes; align them first, for example y.loc[X.index]")
+        try:
+            values = np.asarray(y, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{self.name}: {where} must be numbers ({error})") from error
+        bad = ~np.isfinite(values)
+        if bad.any():
+            raise DataError(f"{self.name}: {where} has {bad.sum()} missing or infinite labels; drop those rows first")
+        return values
+
+    def _choose_task(self, y: np.ndarray) -> str:
+        asked = self.config["task"]
+        if asked != "auto":
+            return asked
+        if self.target in {label.name for label in LABELS} or str(self.target).startswith("fwd_ret_"):
+            return label_of(self.target).task
+        return "binary" if np.isin(y, (0, 1)).all() else "regression"
+
+    def _check_classes(self, y: np.ndarray) -> None:
+        distinct = np.unique(y)
+        if self.task == "binary" and not np.isin(distinct, (0, 1)).all():
+            raise DataError(f"{self.name}: the binary target {self.target!r} must be 0 or 1, got {distinct[:5].tolist()}")
+        if len(distinct) > 1:
+            return
+        kind = "one class only" if self.task == "binary" else "constant"
+        raise DataError(f"{self.name}: the target {self.target!r} is {kind}, {distinct[0]:g} in all {len(y)} rows; nothing to learn")
+
+    def _align(self, X: pd.DataFrame, where: str) -> pd.DataFrame:
+        if not isinstance(X, pd.DataFrame):
+            raise DataError(f"{self.name}: {where} must be a DataFrame with named columns, got {type(X).__name__}")
+        if list(X.columns) != self.features:
+            missing = [column for column in self.features if column not in X.columns]
+            if missing:
+                extra = [str(column) for column in X.columns if column not in self.features]
+                shown = f"{', '.join(missing[:8])}{' ...' if len(missing) > 8 else ''}"
+                unused = f"; unknown to it: {', '.join(extra[:8])}{' ...' if len(extra) > 8 else ''}" if extra else ""
+                raise DataError(
+                    f"{self.name}: {where} lacks {len(missing)} of the {len(self.features)} training columns: {shown}{unused}"
+                )
+            X = X[self.features]
+        self._check_values(X, where)
+        return X

@@ -1,0 +1,172 @@
+"""Gradient-boosted trees: LightGBM and XGBoost, one thread each, so that the phases run many side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from CONFIG.errors import BarzooError
+from TRAINING.model_fun.base import Trainer
+
+
+class _BoostingTrainer(Trainer):
+    """What both libraries share: native trees that take NaN, early stopping on later rows, importance by gain."""
+
+    allows_nan = True
+    releases_gil = True
+
+    @property
+    def model(self):
+        """The library's scikit-learn estimator, after training (an artifact restores the native booster only)."""
+        if not hasattr(self, "_estimator"):
+            raise BarzooError(f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact")
+        return self._estimator
+
+    @property
+    def rounds(self) -> int:
+        """Trees that predictions use."""
+        return self._best_rounds()
+
+
+class LightGBMTrainer(_BoostingTrainer):
+    """Gradient-boosted trees grown leaf by leaf (Ke et al. 2017): fast, and strong on small noisy tables."""
+
+    name = "lightgbm"
+    _advice = "give more rows or lower min_data_in_leaf"
+
+    def _minimum_rows(self, y: np.ndarray) -> float:
+        return 2 * self.config["min_data_in_leaf"]
+
+    def _fit(self, X, y, X_val, y_val, rows) -> None:
+        lightgbm = _import_lightgbm()
+        config = self.config
+        estimator_class = lightgbm.LGBMClassifier if self.task == "binary" else lightgbm.LGBMRegressor
+        estimator = estimator_class(
+            n_estimators=config["n_estimators"],
+            learning_rate=config["learning_rate"],
+            num_leaves=config["num_leaves"],
+            max_depth=config["max_depth"],
+            min_child_samples=config["min_data_in_leaf"],
+            colsample_bytree=config["feature_fraction"],
+            subsample=config["bagging_fraction"],
+            subsample_freq=config["bagging_freq"],
+            reg_alpha=config["reg_alpha"],
+            reg_lambda=config["reg_lambda"],
+            random_state=config["seed"],
+            n_jobs=config["n_jobs"],
+            importance_type="gain",
+            max_bin=config["max_bin"],
+            force_col_wise=config["force_col_wise"],
+            deterministic=True,
+            verbose=-1,
+        )
+        y = y.astype(np.int64) if self.task == "binary" else y
+        parts, labels, callbacks = [X], [y], []
+        if X_val is not None:
+            parts.append(X_val)
+            labels.append(y_val)
+            if config["early_stopping_rounds"]:
+                callbacks.append(lightgbm.early_stopping(config["early_stopping_rounds"], verbose=False))
+        estimator.fit(
+            X,
+            y,
+            sample_weight=None if rows is None else rows.sample_weight,
+            eval_X=tuple(parts),
+            eval_y=tuple(labels),
+            eval_names=["train", "validation"][: len(parts)],
+            callbacks=callbacks,
+        )
+        self._estimator, self._booster = estimator, estimator.booster_
+        self.history = {part: {metric: list(values) for metric, values in curves.items()} for part, curves in estimator.evals_result_.items()}
+
+    def _best_rounds(self) -> int:
+        return self._booster.best_iteration if self._booster.best_iteration > 0 else self._booster.num_trees()
+
+    def _predict(self, X: pd.DataFrame) -> np.ndarray:
+        return np.asarray(self._booster.predict(X.to_numpy(), num_threads=1))
+
+    def _importance(self) -> np.ndarray:
+        return self._booster.feature_importance("gain", iteration=self._best_rounds())
+
+    def payloads(self) -> dict[str, bytes]:
+        return {"model.txt": self._booster.model_to_string().encode()}
+
+    def restore(self, payloads: dict[str, bytes]) -> None:
+        self._booster = _import_lightgbm().Booster(model_str=payloads["model.txt"].decode())
+
+
+class XGBoostTrainer(_BoostingTrainer):
+    """Gradient-boosted trees with second-order splits (Chen and Guestrin 2016): regularised, grown level by level."""
+
+    name = "xgboost"
+    _advice = "give more rows or lower min_child_weight"
+
+    def _minimum_rows(self, y: np.ndarray) -> float:
+        # A row weighs its second derivative: 1 for squared error, p(1 - p) for the logistic loss.
+        weight = y.mean() * (1 - y.mean()) if self.task == "binary" else 1.0
+        return max(2.0, np.ceil(2 * self.config["min_child_weight"] / weight))
+
+    def _fit(self, X, y, X_val, y_val, rows) -> None:
+        import xgboost
+
+        config = self.config
+        binary = self.task == "binary"
+        estimator_class = xgboost.XGBClassifier if binary else xgboost.XGBRegressor
+        estimator = estimator_class(
+            n_estimators=config["n_estimators"],
+            learning_rate=config["learning_rate"],
+            max_depth=config["max_depth"],
+            min_child_weight=config["min_child_weight"],
+            subsample=config["subsample"],
+            colsample_bytree=config["colsample_bytree"],
+            reg_alpha=config["reg_alpha"],
+            reg_lambda=config["reg_lambda"],
+            max_bin=config["max_bin"],
+            random_state=config["seed"],
+            n_jobs=config["n_jobs"],
+            tree_method="hist",
+            importance_type="gain",
+            eval_metric="logloss" if binary else "rmse",
+            early_stopping_rounds=(config["early_stopping_rounds"] or None) if X_val is not None else None,
+        )
+        y = y.astype(np.int64) if binary else y
+        estimator.fit(
+            X,
+            y,
+            sample_weight=None if rows is None else rows.sample_weight,
+            eval_set=[(X, y)] + ([(X_val, y_val)] if X_val is not None else []),
+            verbose=False,
+        )
+        estimator.set_params(early_stopping_rounds=None)  # a clone in GridSearchCV has no validation rows
+        self._estimator, self._booster = estimator, estimator.get_booster()
+        names = {"validation_0": "train", "validation_1": "validation"}
+        self.history = {names[part]: {metric: list(values) for metric, values in curves.items()} for part, curves in estimator.evals_result().items()}
+
+    def _best_rounds(self) -> int:
+        best = self._booster.attr("best_iteration")
+        return self._booster.num_boosted_rounds() if best is None else int(best) + 1
+
+    def _predict(self, X: pd.DataFrame) -> np.ndarray:
+        rounds = (0, self._best_rounds())
+        score = self._booster.inplace_predict(X.to_numpy(), iteration_range=rounds, validate_features=False)
+        return np.asarray(score, dtype=float)
+
+    def _importance(self) -> np.ndarray:
+        gain = self._booster[: self._best_rounds()].get_score(importance_type="total_gain")
+        return np.array([gain.get(feature, 0.0) for feature in self.features])
+
+    def payloads(self) -> dict[str, bytes]:
+        return {"model.ubj": bytes(self._booster.save_raw("ubj"))}
+
+    def restore(self, payloads: dict[str, bytes]) -> None:
+        import xgboost
+
+        self._booster = xgboost.Booster({"nthread": 1}, model_file=bytearray(payloads["model.ubj"]))
+
+
+def _import_lightgbm():
+    try:
+        import lightgbm
+    except OSError as error:
+        raise BarzooError(f"lightgbm cannot load a system library ({error}); on Debian or Ubuntu: apt install libgomp1") from error
+    return lightgbm

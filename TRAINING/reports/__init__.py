@@ -1,0 +1,1 @@
+"""Leaderboards, plots and the single-file report: pure functions of frames."""

@@ -1,0 +1,152 @@
+"""What each column of a report is called, how it is written, and which way is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+DASH = "–"
+
+
+def number(value: object, digits: int = 2) -> str:
+    """Fixed decimals with thousands separators; a missing value is a dash, an infinite one ``inf``."""
+    if value is None or pd.isna(value):
+        return DASH
+    value = float(value)
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    written = f"{value:,.{digits}f}"
+    return written.lstrip("-") if float(written.replace(",", "")) == 0 else written
+
+
+def percent(value: object, digits: int = 1) -> str:
+    """A fraction as a percentage: 0.123 is ``12.3%``."""
+    if value is None or pd.isna(value) or math.isinf(value):
+        return number(value)
+    return number(100 * float(value), digits) + "%"
+
+
+def whole(value: object) -> str:
+    """A count."""
+    return number(value, 0)
+
+
+def three(value: object) -> str:
+    """Three decimals, for scores between 0 and 1."""
+    return number(value, 3)
+
+
+def short(value: object) -> str:
+    """Four significant digits, for values whose size is not known beforehand (losses, errors)."""
+    if value is None or pd.isna(value) or math.isinf(value):
+        return number(value)
+    return f"{float(value):.4g}"
+
+
+def day(value: object) -> str:
+    """The date of a timestamp."""
+    return DASH if value is None or pd.isna(value) else pd.Timestamp(value).strftime("%Y-%m-%d")
+
+
+def text(value: object) -> str:
+    """Anything else; a missing value is empty."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None or pd.isna(value) else str(value)
+
+
+def yes(value: object) -> str:
+    """A flag: ``yes``, ``no`` or a dash."""
+    return DASH if value is None or pd.isna(value) else ("yes" if value else "no")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: ``better`` is +1 where higher is better, -1 where lower is, 0 where neither.
+
+    ``per_target`` marks what cannot be compared between targets: an AUC of one label says nothing against that of another.
+    """
+
+    name: str
+    label: str
+    write: Callable[[object], str]
+    better: int = 0
+    per_target: bool = False
+
+    @property
+    def numeric(self) -> bool:
+        return self.write not in (text, day, yes)
+
+
+COLUMNS: dict[str, Column] = {
+    column.name: column
+    for column in (
+        Column("score", "score", three, 1, True),
+        Column("auc", "AUC", three, 1, True),
+        Column("accuracy", "accuracy", percent, 1, True),
+        Column("rank_ic", "rank IC", three, 1, True),
+        Column("ic", "IC", three, 1, True),
+        Column("r2", "R²", three, 1, True),
+        Column("loss", "loss", short, -1, True),
+        Column("log_loss", "log loss", short, -1, True),
+        Column("brier", "Brier", short, -1, True),
+        Column("rmse", "RMSE", short, -1, True),
+        Column("mae", "MAE", short, -1, True),
+        Column("pinball", "pinball", short, -1, True),
+        Column("crps", "CRPS", short, -1, True),
+        Column("sharpe", "Sharpe", number, 1),
+        Column("sortino", "Sortino", number, 1),
+        Column("calmar", "Calmar", number, 1),
+        Column("annual_return", "return a year", percent, 1),
+        Column("annual_volatility", "volatility a year", percent, -1),
+        Column("max_drawdown", "drawdown", percent, 1),
+        Column("hit_rate", "hit rate", percent, 1),
+        Column("profit_factor", "profit factor", number, 1),
+        Column("win_loss_ratio", "win/loss", number, 1),
+        Column("turnover", "turnover", percent, -1),
+        Column("exposure", "exposure", percent),
+        Column("model", "model", text),
+        Column("target", "target", text),
+        Column("symbol", "symbol", text),
+        Column("reason", "reason", text),
+        Column("reasons", "reasons", text),
+        Column("notes", "notes", text),
+        Column("rows", "rows", whole),
+        Column("bad_rows", "bad rows", whole),
+        Column("duplicates", "duplicates", whole),
+        Column("first", "first", day),
+        Column("last", "last", day),
+        Column("adjusted", "adjusted", yes),
+        Column("stale", "stale", yes),
+        Column("train_rows", "train rows", whole),
+        Column("validation_rows", "validation rows", whole),
+        Column("test_rows", "test rows", whole),
+        Column("rounds", "rounds", whole),
+        Column("seconds", "seconds", number),
+    )
+}
+
+
+def column_of(name: str, values: pd.Series) -> Column:
+    """The column of that name; one we do not know is written by its type."""
+    if name in COLUMNS:
+        return COLUMNS[name]
+    label = name.replace("_", " ")
+    if pd.api.types.is_bool_dtype(values):
+        return Column(name, label, yes)
+    if pd.api.types.is_integer_dtype(values):
+        return Column(name, label, whole)
+    if pd.api.types.is_float_dtype(values):
+        return Column(name, label, short)
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return Column(name, label, day)
+    return Column(name, label, text)
+
+
+def label_of(name: object) -> str:
+    """The label of a metric's name, for example ``AUC`` of ``auc``; empty where there is none."""
+    name = text(name)
+    return COLUMNS[name].label if name in COLUMNS else name.replace("_", " ")

@@ -1,0 +1,130 @@
+"""The leaderboard: its order, its terminal table and its CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from CONFIG.errors import ConfigError, did_you_mean
+from TRAINING.reports.columns import COLUMNS, DASH, number, percent, text, three, whole
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FIELDS = (
+    "rank", "model", "target", "kind", "symbols", "score_name", "score", "loss_name", "loss", "sharpe", "sharpe_low",
+    "sharpe_high", "annual_return", "max_drawdown", "hit_rate", "profit_factor", "win_loss_ratio", "turnover", "exposure",
+    "beats_score", "beats_money", "reason",
+)  # fmt: skip
+
+
+def complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with every leaderboard field, in order, and its own further columns behind; absent fields are missing."""
+    return frame.reindex(columns=[*FIELDS, *(name for name in frame.columns if name not in FIELDS)])
+
+
+def _metric_values(frame: pd.DataFrame, by: str) -> pd.Series:
+    if by in frame.columns:
+        return frame[by].astype(float)
+    values = pd.Series(np.nan, index=frame.index)
+    for name, value in (("score_name", "score"), ("loss_name", "loss")):
+        if name in frame.columns:
+            values = values.where(frame[name] != by, frame[value])
+    return values.astype(float)
+
+
+def rank(frame: pd.DataFrame, by: str = "sharpe") -> pd.DataFrame:
+    """Order a leaderboard, best first, and number its rows.
+
+    Parameters
+    ----------
+    frame : one row per (model, target), baselines among them.
+    by : a metric: a column (``sharpe``, ``max_drawdown``, ``score``, ...) or a name in ``score_name`` or ``loss_name``
+        (``auc``, ``log_loss``, ...). Each metric knows its better direction.
+
+    Returns
+    -------
+    The same rows with ``rank`` (1 is best) as first column. Money is compared over all targets; scores and losses mean
+    nothing between targets, so by these the rows come target by target and each target counts from 1. Missing values come
+    last; ties are ordered by model, then target.
+
+    Raises
+    ------
+    ConfigError : ``by`` is not a metric with a better direction.
+    """
+    metrics = [name for name, column in COLUMNS.items() if column.better]
+    if by not in metrics:
+        raise ConfigError(f"rank_by: a leaderboard is ranked by a metric, got {by!r}{did_you_mean(by, metrics)}")
+    frame = complete(frame).drop(columns="rank").reset_index(drop=True)
+    column = COLUMNS[by]
+    worst_last = _metric_values(frame, by) * -column.better
+    names = {"model": frame["model"].astype(str), "target": frame["target"].astype(str)}
+    keys = pd.DataFrame({"group": names["target"] if column.per_target else "", "value": worst_last, **names})
+    order = keys.sort_values(["group", "value", "model", "target"], na_position="last", kind="stable").index
+    ranked = frame.loc[order].reset_index(drop=True)
+    groups = keys["group"].loc[order].reset_index(drop=True)
+    ranked.insert(0, "rank", groups.groupby(groups).cumcount() + 1)
+    return ranked
+
+
+def names_in(value: object) -> tuple[str, ...]:
+    """The names in a comma-separated cell."""
+    return tuple(name.strip() for name in text(value).split(",") if name.strip())
+
+
+def rivals(frame: pd.DataFrame, target: object, measure: str) -> tuple[str, ...]:
+    """The baselines of a target whose ``measure`` (``loss`` or ``sharpe``) is defined, so that a model can beat them."""
+    chosen = frame[(frame["target"] == target) & (frame["kind"] == "baseline") & frame[measure].notna()]
+    return tuple(chosen["model"].astype(str))
+
+
+def beaten(frame: pd.DataFrame, row: pd.Series, field: str, measure: str) -> str:
+    """``3/4``: how many of the target's baselines a model beats; empty for a baseline, a dash where there are none."""
+    if row["kind"] == "baseline":
+        return ""
+    against = rivals(frame, row["target"], measure)
+    return f"{len(names_in(row[field]))}/{len(against)}" if against else DASH
+
+
+def leaderboard_table(frame: pd.DataFrame) -> Table:
+    """The leaderboard's essential columns for a terminal of 100 columns (print it with ``Console(width=100)`` elsewhere).
+
+    Baselines are dim, the best row bold; a missing value is a dash. ``beats`` counts the baselines whose bootstrap interval
+    of the difference excludes zero.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    for name in ("#", "model", "target", "score", "sharpe", "interval", "return", "draw-\ndown", "hit", "beats\nloss",
+                 "beats\nsharpe"):  # fmt: skip
+        is_text = name in ("model", "target")
+        table.add_column(
+            name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold" if is_text else "ellipsis"
+        )
+    frame = complete(frame)
+    for position, row in enumerate(frame.to_dict("records")):
+        score = three(row["score"])
+        interval = f"{number(row['sharpe_low'])}..{number(row['sharpe_high'])}"
+        cells = (
+            whole(row["rank"]), text(row["model"]), text(row["target"]),
+            score if score == DASH else f"{score} {text(row['score_name'])}",
+            number(row["sharpe"]), DASH if pd.isna(row["sharpe_low"]) else interval,
+            percent(row["annual_return"]), percent(row["max_drawdown"]), percent(row["hit_rate"]),
+            beaten(frame, row, "beats_score", "loss"), beaten(frame, row, "beats_money", "sharpe"),
+        )  # fmt: skip
+        style = "dim" if row["kind"] == "baseline" else "bold" if position == 0 else ""
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table
+
+
+def write_leaderboard(path: str | Path, frame: pd.DataFrame) -> None:
+    """Write the leaderboard as CSV: UTF-8, ``\\n``, shortest floats that read back exactly, missing values empty.
+
+    The same frame gives the same bytes. Not atomic: give a temporary name and rename it.
+    """
+    complete(frame).to_csv(path, index=False, lineterminator="\n", encoding="utf-8")

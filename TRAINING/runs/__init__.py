@@ -1,0 +1,1 @@
+"""Run folders: what was done, in files that are whole, sealed and locked. Nothing here knows of models."""

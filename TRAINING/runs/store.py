@@ -1,0 +1,102 @@
+"""The files of a run: one sealed folder per unit, a log of finished units, and the run's own papers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from CONFIG.errors import ConfigError, IntegrityError
+from DATA_PROCESSING.atomic import sync_folder, write_atomically, write_durably
+from DATA_PROCESSING.symbols import file_stem
+from TRAINING.runs.manifest import NAME, read_sealed, seal
+
+
+def write_sealed(folder: Path, body: dict, files: dict[str, bytes]) -> None:
+    """Write a folder of files and its manifest, whole or not at all, in place of what was there."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    for name, payload in {**files, NAME: seal(body, files)}.items():
+        write_durably(temporary / name, payload)
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.rename(temporary, folder)
+    sync_folder(folder.parent)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its results; see docs/02_ARCHITECTURE.md for the files."""
+
+    path: Path
+
+    def create(self) -> None:
+        """Make the folder, and find out before any work whether it can be written.
+
+        Raises
+        ------
+        ConfigError
+            It cannot be made or written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / ".writable", b"")
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot write there ({error.strerror}); choose another --output-dir") from error
+
+    def clear(self) -> None:
+        """Remove every result; the folder itself stays."""
+        for name in ("units", "labeled"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for path in self.path.glob("*.*"):
+            if path.is_file() and path.name != ".lock":
+                path.unlink()
+
+    @property
+    def tables(self) -> Path:
+        """Where labeled tables made for this run lie."""
+        return self.path / "labeled"
+
+    def unit(self, model: str, target: str, symbol: str) -> Path:
+        """A unit's folder; names from users cannot leave the run's."""
+        return self.path / "units" / model / file_stem(target) / file_stem(symbol)
+
+    def finished_unit(self, folder: Path, identity: str) -> tuple[dict, dict[str, bytes]] | None:
+        """A unit's manifest and files if it is whole and of this identity, else ``None``: it is trained again."""
+        try:
+            manifest, files = read_sealed(folder)
+        except IntegrityError:
+            return None
+        return (manifest, files) if manifest.get("identity") == identity else None
+
+    def read_json(self, name: str) -> dict | None:
+        """A JSON paper of the run, or ``None`` when there is none.
+
+        Raises
+        ------
+        IntegrityError
+            The file is not JSON.
+        """
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except ValueError as error:
+            raise IntegrityError(f"{path}: not a whole JSON file; run again with --fresh") from error
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write one of the run's papers atomically and return its path."""
+        write_atomically(self.path / name, content)
+        return self.path / name
+
+    def append_metrics(self, record: dict) -> None:
+        """Add a line to metrics.jsonl."""
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(record, sort_keys=True) + "\n")

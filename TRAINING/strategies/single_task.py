@@ -1,0 +1,53 @@
+"""One model per target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from CONFIG.errors import BarzooError
+from DATA_PROCESSING.dataset import Dataset, RowInfo
+from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.registry import trainer_class
+from TRAINING.strategies.base import hold_out_tail
+
+
+@dataclass(frozen=True)
+class SingleTaskStrategy:
+    """Train one model on one target.
+
+    Parameters
+    ----------
+    model_name : str
+        A model of the zoo.
+    model_config : dict, optional
+        As `CONFIG.config_loader.load_model_config` returns it; the model's default otherwise.
+    """
+
+    model_name: str
+    model_config: dict | None = None
+
+    def train(
+        self,
+        X_train: pd.DataFrame,
+        y_train: pd.Series,
+        X_val: pd.DataFrame | None = None,
+        y_val: pd.Series | None = None,
+        *,
+        rows: RowInfo | None = None,
+    ) -> Trainer:
+        """Train and return the model, which predicts.
+
+        Without ``X_val`` the last sessions of the training rows, purged, are held out for early stopping.
+        """
+        if X_val is None and y_val is None:
+            head, tail = hold_out_tail(X_train, rows)
+            X_val, y_val = X_train[tail], y_train[tail]
+            X_train, y_train, rows = X_train[head], y_train[head], rows.take(head) if rows is not None else None
+        return trainer_class(self.model_name)(self.model_config).train(X_train, y_train, X_val, y_val, rows=rows)
+
+    def train_many(self, datasets: Sequence[tuple[Dataset, Dataset]]) -> list[Trainer | BarzooError]:
+        """Train one model per (training, validation) pair; an error stands in the place of the model it stopped."""
+        return trainer_class(self.model_name)(self.model_config).fit_many(datasets)
