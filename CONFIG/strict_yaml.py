@@ -1,11 +1,11 @@
 """A strict YAML reader: PyYAML's parser, our rules. Plain data comes out, with the line of every key.
 
-Refused, always as one :class:`ConfigError` line with file and line number: tags, anchors and aliases, duplicate keys, keys that
-are not text, more than 256 KiB, more than 20 levels, several documents, bytes that are not UTF-8, an empty file, anything but a
-mapping on top.
+Refused, each as one :class:`ConfigError` line with file and line number: tags, anchors and aliases, duplicate keys,
+keys that are not text, more than 256 KiB, more than 20 levels, several documents, bytes that are not UTF-8, an empty
+file, anything but a mapping on top.
 
-Unquoted values are integers (decimal, no leading zero, up to 18 digits), floats (``0.5``, ``1e-3``), ``true``, ``false``, ``null``
-(or ``~``, or nothing); all else is text: ``NO``, ``on``, ``010``, ``1:30``, ``2020-01-01``, ``.nan``.
+Unquoted values are integers (decimal, no leading zero, at most 18 digits), floats (``0.5``, ``1e-3``), ``true``,
+``false`` and ``null`` (or ``~``, or nothing). All else is text: ``NO``, ``on``, ``010``, ``1:30``, ``2020-01-01``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from yaml.composer import Composer
-from yaml.error import Mark, MarkedYAMLError, YAMLError
+from yaml.error import Mark, MarkedYAMLError
 from yaml.events import AliasEvent, CollectionStartEvent, ScalarEvent
 from yaml.nodes import Node, ScalarNode, SequenceNode
 from yaml.parser import Parser
@@ -56,7 +56,7 @@ def read_yaml(path: str | Path, source: str | None = None) -> tuple[dict[str, An
     Returns
     -------
     data : dict of plain dict, list, str, int, float, bool and None.
-    lines : 1-based line of every key and list item, by key path; ``{"a": [7]}`` has the paths ``("a",)`` and ``("a", 0)``.
+    lines : 1-based line of every key and list item by its path, such as ``("a", "b")`` or ``("a", 0)``.
 
     Raises
     ------
@@ -79,7 +79,9 @@ def read_yaml(path: str | Path, source: str | None = None) -> tuple[dict[str, An
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{source}:{line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8") from None
+        raise ConfigError(
+            f"{source}:{line}: byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from None
     return parse_yaml(text, source)
 
 
@@ -97,12 +99,14 @@ def parse_yaml(text: str, source: str) -> tuple[dict[str, Any], Lines]:
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise _fault(source, line, f"character U+{error.character:04X} is not allowed") from None
-    except (ValueError, OverflowError) as error:  # an escape such as "\\UFFFFFFFF", which PyYAML gives to chr() unchecked
+    except (ValueError, OverflowError) as error:  # PyYAML gives escapes such as "\\UFFFFFFFF" to chr() unchecked
         raise _fault(source, composer.get_mark().line + 1, f"not a character or number: {error}") from None
     if node is None:
         raise ConfigError(f"{source}: empty; expected a mapping of keys to values")
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}:{node.start_mark.line + 1}: expected a mapping of keys to values on top, got {node.id}")
+        raise ConfigError(
+            f"{source}:{node.start_mark.line + 1}: expected a mapping of keys to values on top, got {node.id}"
+        )
     return data, lines
 
 
@@ -162,7 +166,7 @@ def _plain(node: Node, path: KeyPath, lines: Lines) -> Any:
     return mapping
 
 
-def _refused(mark: Mark, problem: str) -> YAMLError:
+def _refused(mark: Mark, problem: str) -> MarkedYAMLError:
     return MarkedYAMLError(problem=problem, problem_mark=mark)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,12 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from CONFIG.errors import DataError, IntegrityError
+from CONFIG.errors import BarzooError, DataError, IntegrityError
 from DATA_PROCESSING.atomic import write_atomically
 from DATA_PROCESSING.bars import Panel, bars_fingerprint
 from DATA_PROCESSING.columns import feature_columns, target_columns
 from DATA_PROCESSING.features.build import build_features, feature_names
-from DATA_PROCESSING.labels import build_labels
+from DATA_PROCESSING.labels import LABELS, build_labels
 from DATA_PROCESSING.sessions import session_numbers
 from DATA_PROCESSING.symbols import file_stem, symbol_of
 
@@ -62,6 +63,11 @@ class TableInfo:
         return target_columns(self.columns)
 
 
+def label_names(horizon: int) -> list[str]:
+    """The label columns that `build_table` makes, in order."""
+    return [label.name.replace("fwd_ret_h", f"fwd_ret_{horizon}") for label in LABELS] + ["label_end"]
+
+
 def table_path(folder: Path, symbol: str) -> Path:
     """Where a symbol's table lies in a folder."""
     return Path(folder) / f"{file_stem(symbol)}.parquet"
@@ -93,6 +99,69 @@ def write_table(folder: Path, symbol: str, table: pd.DataFrame, fingerprint: str
     path = table_path(folder, symbol)
     write_atomically(path, buffer.getvalue())
     return path
+
+
+def label_panel(
+    panel: Panel,
+    folder: Path,
+    features: dict,
+    labels: dict,
+    *,
+    symbols: list[str] | None = None,
+    jobs: int = 1,
+    on_step: Callable[[str], None] = lambda symbol: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[str]:
+    """Write the labeled tables of a panel; a table that is up to date already is left alone.
+
+    Parameters
+    ----------
+    panel : Panel
+    folder : Path
+        Made if it is not there.
+    features, labels : dict
+        The run configs of these names.
+    symbols : list of str, optional
+        Only these.
+    jobs : int
+        Symbols at once.
+    on_step : callable
+        Told each symbol that is ready.
+    stopped : callable
+        Once it says so, no further table is begun.
+
+    Returns
+    -------
+    list of str
+        The symbols whose table was made.
+    """
+    from joblib import Parallel, delayed
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def label(symbol: str) -> tuple[str, bool]:
+        fingerprint = table_fingerprint(panel, symbol, features, labels)
+        if stopped() or _is_current(table_path(folder, symbol), fingerprint):
+            return symbol, False
+        write_table(folder, symbol, build_table(panel, symbol, labels), fingerprint, labels)
+        return symbol, True
+
+    # Threads serve: the kernels and the Parquet writer run without Python's lock.
+    calls = (delayed(label)(symbol) for symbol in symbols or sorted(panel.bars))
+    made = []
+    for symbol, is_new in Parallel(jobs, backend="threading", return_as="generator_unordered")(calls):
+        made += [symbol] if is_new else []
+        on_step(symbol)
+    return sorted(made)
+
+
+def _is_current(path: Path, fingerprint: str) -> bool:
+    """Whether a table of that fingerprint is there, whole; a damaged one is made again."""
+    try:
+        return path.exists() and read_info(path, 1).fingerprint == fingerprint
+    except BarzooError:
+        return False
 
 
 def read_info(path: Path, default_horizon: int) -> TableInfo:

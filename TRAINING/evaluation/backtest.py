@@ -120,7 +120,9 @@ def backtest(
         If lengths differ, a close is not a positive finite number, or a signal is not finite.
     """
     if execution_lag < 0:
-        raise ConfigError(f"backtest: execution_lag must be at least 0, or it trades on the future; got {execution_lag}")
+        raise ConfigError(
+            f"backtest: execution_lag must be at least 0, or it trades on the future; got {execution_lag}"
+        )
     if not cost_bps >= 0:
         raise ConfigError(f"backtest: cost_bps must be at least 0; got {cost_bps}")
     prices = np.asarray(close, dtype=np.float64)

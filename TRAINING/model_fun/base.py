@@ -43,7 +43,6 @@ class Trainer:
 
     name: ClassVar[str]
     allows_nan: ClassVar[bool] = False
-    releases_gil: ClassVar[bool] = False  # fits in native code, so that threads serve; processes otherwise
     context_rows: ClassVar[int] = 0
     symbols_per_batch: ClassVar[int] = 1  # how many symbols `fit_many` likes to get at once
 

@@ -13,7 +13,6 @@ class _BoostingTrainer(Trainer):
     """What both libraries share: native trees that take NaN, early stopping on later rows, importance by gain."""
 
     allows_nan = True
-    releases_gil = True
 
     @property
     def model(self):

@@ -29,6 +29,11 @@ def percent(value: object, digits: int = 1) -> str:
     return number(100 * float(value), digits) + "%"
 
 
+def signed(value: float) -> str:
+    """A change as a percentage with its sign, typeset."""
+    return typeset(percent(value)) if value < 0 else f"+{percent(value)}"
+
+
 def whole(value: object) -> str:
     """A count."""
     return number(value, 0)
@@ -43,7 +48,7 @@ def short(value: object) -> str:
     """Four significant digits, for values whose size is not known beforehand (losses, errors)."""
     if value is None or pd.isna(value) or math.isinf(value):
         return number(value)
-    return f"{float(value):.4g}"
+    return f"{float(value):#.4g}".removesuffix(".")
 
 
 def day(value: object) -> str:
@@ -61,6 +66,11 @@ def text(value: object) -> str:
 def yes(value: object) -> str:
     """A flag: ``yes``, ``no`` or a dash."""
     return DASH if value is None or pd.isna(value) else ("yes" if value else "no")
+
+
+def typeset(written: str) -> str:
+    """A written number as print has it: a minus sign for the hyphen, ∞ for ``inf``."""
+    return written.replace("-", "−").replace("inf", "∞")
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,10 @@ def leaderboard_table(frame: pd.DataFrame) -> Table:
                  "beats\nsharpe"):  # fmt: skip
         is_text = name in ("model", "target")
         table.add_column(
-            name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold" if is_text else "ellipsis"
+            name,
+            justify="left" if is_text else "right",
+            no_wrap=not is_text,
+            overflow="fold" if is_text else "ellipsis",
         )
     frame = complete(frame)
     for position, row in enumerate(frame.to_dict("records")):

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from TRAINING.reports.columns import typeset
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -36,7 +38,8 @@ PALETTE: dict[str, tuple[str, str]] = {
     "sky": ("#2f9fd6", "#a9dcfa"),
 }
 SERIES = ("blue", "orange", "green", "purple", "amber", "sky")
-DASHES = ("-", (0, (5, 2)), (0, (2, 1.5)))
+SOLID, DASHED, DOTTED = "-", (0, (5, 2)), (0, (1.2, 1.6))
+LINE_NAMES = {SOLID: "solid", DASHED: "dashed", DOTTED: "dotted"}
 LIGHT = {name: light for name, (light, _) in PALETTE.items()}
 _NAME_OF = {light: name for name, light in LIGHT.items()}
 
@@ -45,11 +48,11 @@ _SETTINGS = {
     "text.parse_math": False,  # a $ in a name is a dollar
     "text.usetex": False,
     "font.family": "DejaVu Sans",  # ships with matplotlib, so sizes are the same everywhere
-    "font.size": 11,
+    "font.size": 12.5,
     "text.color": LIGHT["ink"],
     "axes.edgecolor": LIGHT["strong"],
     "axes.labelcolor": LIGHT["muted"],
-    "axes.labelsize": 11,
+    "axes.labelsize": 12.5,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -85,7 +88,9 @@ def _save(paint: Paint, width: float, height: float, settings: dict[str, object]
 
     stream = io.BytesIO()
     with _LOCK, style.context(["default", _SETTINGS | settings]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)  # symbols are users'
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing from font", category=UserWarning
+        )  # symbols are users'
         figure = Figure(figsize=(width / 72, height / 72))
         FigureCanvasAgg(figure)
         paint(figure)
@@ -93,18 +98,19 @@ def _save(paint: Paint, width: float, height: float, settings: dict[str, object]
     return stream.getvalue()
 
 
-def _in_variables(match: re.Match[str]) -> str:
-    declarations = re.sub(r"font-family:[^;]*;? ?", "", match[1])
-    return 'style="' + re.sub(r"#[0-9a-f]{6}", lambda hexadecimal: _variable(hexadecimal[0]), declarations) + '"'
+def _variable(match: re.Match[str]) -> str:
+    return f"var(--{_NAME_OF[match[0]]})" if match[0] in _NAME_OF else match[0]
 
 
-def _variable(hexadecimal: str) -> str:
-    return f"var(--{_NAME_OF[hexadecimal]})" if hexadecimal in _NAME_OF else hexadecimal
+def _restyle(match: re.Match[str]) -> str:
+    declarations = re.sub(r"font-family:[^;]*;? ?", "", match[2])
+    return f'{match[1]}style="{re.sub("#[0-9a-f]{6}", _variable, declarations)}"'
 
 
-def _path(match: re.Match[str]) -> str:
-    rounded = re.sub(r"-?\d+\.\d+", lambda decimal: f"{float(decimal[0]):.1f}".removesuffix(".0"), match[1])
-    return f' d="{re.sub(r" *\n *", "", rounded).strip()}"'
+def _shorten(match: re.Match[str]) -> str:
+    rounded = re.sub(r"-?\d+\.\d+", lambda decimal: f"{float(decimal[0]):.1f}".removesuffix(".0"), match[2])
+    steps = re.sub(r" *\n *", "", rounded).strip()
+    return f'{match[1]}d="{steps}"'
 
 
 def svg(paint: Paint, width: float, height: float, *, name: str, label: str) -> Markup:
@@ -122,10 +128,10 @@ def svg(paint: Paint, width: float, height: float, *, name: str, label: str) -> 
     body = body[body.index("<svg") :]
     body = body[body.index(">") + 1 : body.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>", "", body, flags=re.DOTALL)
-    body = re.sub(r'<g id="[^"]*"', "<g", body).replace("xlink:href", "href")
-    body = re.sub(r'style="([^"]*)"', _in_variables, body)
-    body = re.sub(r' d="([^"]*)"', _path, body)
-    body = re.sub(r">\s*\n\s*<", ">\n<", body).strip()
+    body = re.sub(r'<g id="[^"]*"', "<g", body).replace("<use xlink:href", "<use href")
+    body = re.sub(r'(<[a-z][^<>]*?)style="([^"]*)"', _restyle, body)  # within tags only: texts are left alone
+    body = re.sub(r'(<path (?:id="[^"]*" )?)d="([^"]*)"', _shorten, body)
+    body = re.sub(r">\s*\n\s*<", ">\n<", body).replace("<g/>\n", "").strip()
     opening = f'<svg class="plot" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">'
     return Markup(f"{opening}\n{body}\n</svg>")
 
@@ -156,9 +162,10 @@ def dates(axis: Axes, ticks: int) -> None:
     axis.xaxis.set_major_formatter(formatter)
 
 
-def ticks(axis: Axes, count: int, write: Callable[[float], str]) -> None:
-    """About ``count`` values beside an axis, written by ``write``."""
+def ticks(axis: Axes, count: int, write: Callable[[float], str], along: str = "y") -> None:
+    """About ``count`` values beside (``along="y"``) or below an axis, written by ``write``."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.yaxis.set_major_locator(MaxNLocator(count))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
+    side = axis.yaxis if along == "y" else axis.xaxis
+    side.set_major_locator(MaxNLocator(count))
+    side.set_major_formatter(FuncFormatter(lambda value, _: typeset(write(value))))

@@ -75,22 +75,6 @@ class RunFolder:
             return None
         return (manifest, files) if manifest.get("identity") == identity else None
 
-    def read_json(self, name: str) -> dict | None:
-        """A JSON paper of the run, or ``None`` when there is none.
-
-        Raises
-        ------
-        IntegrityError
-            The file is not JSON.
-        """
-        path = self.path / name
-        if not path.exists():
-            return None
-        try:
-            return json.loads(path.read_text())
-        except ValueError as error:
-            raise IntegrityError(f"{path}: not a whole JSON file; run again with --fresh") from error
-
     def write(self, name: str, content: str | bytes) -> Path:
         """Write one of the run's papers atomically and return its path."""
         write_atomically(self.path / name, content)

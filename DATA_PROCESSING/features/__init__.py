@@ -1,0 +1,1 @@
+"""Features of one symbol's bars: the table of columns and the kernels that compute them."""

@@ -1,0 +1,136 @@
+"""``barzoo train``: the phases (``./train_all_symbols.sh`` is the same command)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import typer
+
+from TRAINING.cli.options import complete_models, names
+from TRAINING.cli.terminal import console, make_table, progress
+
+EXAMPLES = (
+    "Examples:  barzoo train --phase core  ·  barzoo train --phase core --input-dir bars/ --models lightgbm --dry-run  ·  "
+    "barzoo train --phase core --config CONFIG/model_config/lightgbm.yaml --variant conservative"
+)
+
+
+def train(
+    phase: str = typer.Option("core", help="What to run: core.", autocompletion=lambda: ["core"]),
+    input_dir: str = typer.Option(None, help="Bars or labeled tables: demo, a folder or a file. [default: "
+                                  "DATA_PROCESSING/data/labeled if it holds tables, else demo]"),  # fmt: skip
+    output_dir: Path = typer.Option(None, help="The run's folder. [default: runs/<phase>-<hash of the plan>]"),
+    config: list[Path] = typer.Option([], help="A model's YAML (its stem names the model) or a run config; repeatable."),
+    variant: str = typer.Option(None, help="Variant of every model. [default: MODEL_VARIANT, else the model's own]"),
+    models: str = typer.Option(None, help="Models, a,b. [default: the phase's]", autocompletion=complete_models),
+    symbols: str = typer.Option(None, help="Symbols, A,B. [default: all]"),
+    target: str = typer.Option(None, help="One target column. [default: y_will_peak and fwd_ret_5]"),
+    jobs: int = typer.Option(None, min=1, help="Models trained at once, one thread each. [default: the cores]"),
+    seed: int = typer.Option(None, min=0, help="Random seed of every model. [default: the config's]"),
+    fresh: bool = typer.Option(False, "--fresh", help="Forget what the run's folder holds."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Show the plan and an estimate; write nothing."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Train models per symbol, test them out of sample after costs, and report.
+
+    Runs resume: finished units are kept when the same command runs again. Exit codes: 0 ok, 2 usage or config, 3 data,
+    4 integrity, 5 folder in use, 6 some units failed, 130 interrupted.
+    """
+    from CONFIG.config_loader import load_run_config
+    from TRAINING.phases.plan import Request, make_plan, resolve_models
+
+    request = Request(phase, input_dir, names(models, "--models"), names(symbols, "--symbols"), target, variant,
+                      tuple(config), seed)  # fmt: skip
+    resolve_models(request)  # a typo is found before anything is read
+    backtest = load_run_config("backtest", files=request.files)
+    from TRAINING.phases.inputs import open_inputs
+
+    inputs = open_inputs(input_dir, request.symbols, request.files, on_read=lambda text: typer.echo(text, err=True))
+    plan = make_plan(request, inputs)
+    jobs = jobs or _cores()
+    if dry_run:
+        _show_plan(plan, jobs, as_json)
+        return
+    if backtest["execution_lag"] == 0:
+        typer.echo("warning: execution_lag 0 fills at the close that gave the signal; no one can trade that", err=True)
+    from TRAINING.phases.run import run_plan
+
+    folder = output_dir or Path("runs") / plan.run_id
+    stop = _stop_on_interrupt()
+    outcome = run_plan(plan, folder, jobs=jobs, progress=progress(), fresh=fresh, stop=stop)
+    _show_outcome(outcome, as_json)
+    raise typer.Exit(outcome.exit_code)
+
+
+def _cores() -> int:
+    from joblib import cpu_count
+
+    return cpu_count()
+
+
+def _stop_on_interrupt() -> threading.Event:
+    """The first Ctrl-C lets running units finish; the second ends the process, which loses only those."""
+    stop = threading.Event()
+
+    def interrupt(number: int, frame: object) -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+        typer.echo("\ninterrupted: finishing the running units (once more to stop at once)", err=True)
+
+    signal.signal(signal.SIGINT, interrupt)
+    return stop
+
+
+def _show_plan(plan, jobs: int, as_json: bool) -> None:
+    from TRAINING.phases.estimate import estimate
+    from TRAINING.phases.plan import BASELINES
+
+    cost = estimate(plan, jobs)
+    units = [unit for unit in plan.units if unit.model != BASELINES]
+    if as_json:
+        rows = [{key: getattr(unit, key) for key in ("model", "target", "symbol", "rows", "skip")} for unit in units]
+        about = {"run": plan.run_id, "source": plan.inputs.source, "windows": plan.windows, "jobs": jobs, **cost}
+        typer.echo(json.dumps({**about, "units": rows, "problems": plan.inputs.problems}))
+        return
+    by_symbol = {unit.symbol: unit for unit in units}
+    columns = ("symbol", "train", "validation", "test", "")
+    rows = [(symbol, *map(str, unit.rows), unit.skip and f"skipped: {unit.skip}") for symbol, unit in by_symbol.items()]
+    rows += [(symbol, "", "", "", f"unreadable: {problem}") for symbol, problem in plan.inputs.problems.items()]
+    out = console()
+    out.print(make_table(columns, rows, right=columns[1:4]))
+    for name, (first, last) in plan.windows.items():
+        out.print(f"{name + ':':<12}{first} to {last}")
+    todo = sum(not unit.skip for unit in units)
+    out.print(f"{'models:':<12}{', '.join(plan.models)}\n{'targets:':<12}{', '.join(plan.targets)}")
+    out.print(f"{'units:':<12}{todo} to train, {len(units) - todo} skipped, 1 fold each")
+    out.print(f"{'memory:':<12}about {cost['memory_mb']} MB")
+    out.print(f"{'time:':<12}about {cost['seconds']:.0f} s with {jobs} at once, judged by training {cost['probe']}")
+    out.print(f"{'run:':<12}{Path('runs') / plan.run_id} (nothing was written)")
+
+
+def _show_outcome(outcome, as_json: bool) -> None:
+    from TRAINING.reports.leaderboard import leaderboard_table
+
+    results = outcome.results
+    counts = results.units["status"].value_counts().to_dict()
+    report = outcome.folder / "report.html"
+    if as_json:
+        board = json.loads(results.leaderboard.to_json(orient="records"))
+        about = {"run": str(outcome.folder), "report": None if outcome.interrupted else str(report), "units": counts}
+        typer.echo(json.dumps({**about, "leaderboard": board}))
+    elif not outcome.interrupted:
+        console().print(leaderboard_table(results.leaderboard))
+    for (status, reason), group in results.units[results.units["status"] != "done"].groupby(["status", "reason"]):
+        some = ", ".join(dict.fromkeys(group["symbol"].head(50)))
+        typer.echo(f"{status}: {len(group)} units ({some[:200]}): {reason}", err=True)
+    typer.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)
+    if outcome.interrupted:
+        typer.echo(f"run the same command again to resume {outcome.folder}", err=True)
+    else:
+        typer.echo(f"leaderboard: {outcome.folder / 'leaderboard.csv'}\nreport:      {report}", err=True)

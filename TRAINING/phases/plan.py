@@ -1,0 +1,222 @@
+"""The plan of a phase: which units, on which rows, each with an identity that says when its result still holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from CONFIG.config_loader import config_file_target, load_run_config, model_names, resolve_model_config
+from CONFIG.errors import ConfigError, did_you_mean
+from TRAINING import __version__
+from TRAINING.evaluation.splits import split_dates
+from TRAINING.model_fun.registry import MODELS, trainer_class
+from TRAINING.phases.inputs import Inputs
+from TRAINING.runs.manifest import digest
+
+PHASES = ("core",)
+BASELINES = "baselines"  # the model name of the units that hold a symbol's baselines
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, as given.
+
+    Attributes
+    ----------
+    phase : str
+    source : str, optional
+    models, symbols : list of str, optional
+    target, variant : str, optional
+    files : tuple of Path
+        Configs given with ``--config``.
+    seed : int, optional
+    """
+
+    phase: str = "core"
+    source: str | None = None
+    models: list[str] | None = None
+    symbols: list[str] | None = None
+    target: str | None = None
+    variant: str | None = None
+    files: tuple[Path, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One (model, target, symbol).
+
+    Attributes
+    ----------
+    identity : str
+        Hash of everything its result depends on; a finished unit of the same identity is not trained again.
+    rows : tuple of int
+        Bars in the training, validation and test window.
+    skip : str
+        Why it is not trained; empty for one that is.
+    """
+
+    model: str
+    target: str
+    symbol: str
+    identity: str
+    rows: tuple[int, int, int]
+    skip: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run will do.
+
+    Attributes
+    ----------
+    models : dict of str to dict
+        Resolved configuration per model.
+    settings : dict of str to dict
+        The run configs ``split``, ``backtest``, ``phases``, and those that made the labels.
+    targets : list of str
+    validation_start, test_start : datetime64[D]
+        The panel's cut dates.
+    units : list of Unit
+        By symbol, target, model; the baselines of a (symbol, target) before its models.
+    """
+
+    phase: str
+    inputs: Inputs
+    models: dict[str, dict]
+    settings: dict[str, dict]
+    targets: list[str]
+    validation_start: np.datetime64
+    test_start: np.datetime64
+    units: list[Unit]
+
+    @property
+    def identity(self) -> str:
+        """Hash of all units."""
+        return digest([unit.identity for unit in self.units])
+
+    @property
+    def run_id(self) -> str:
+        """The run folder's default name."""
+        return f"{self.phase}-{self.identity[:10]}"
+
+    @property
+    def todo(self) -> list[Unit]:
+        """The units that are not skipped."""
+        return [unit for unit in self.units if not unit.skip]
+
+    @property
+    def windows(self) -> dict[str, tuple[str, str]]:
+        """First and last session of the training, validation and test window."""
+        sessions = self.inputs.sessions
+        cuts = [0, *np.searchsorted(sessions, [self.validation_start, self.test_start]), len(sessions)]
+        names = ("train", "validation", "test")
+        return {
+            name: (str(sessions[start]), str(sessions[end - 1]))
+            for name, start, end in zip(names, cuts[:-1], cuts[1:], strict=True)
+        }
+
+    def batches(self) -> Iterator[list[Unit]]:
+        """Units that train together: one model and target, as many symbols as the model likes at once."""
+        groups: dict[tuple[str, str], list[Unit]] = {}
+        for unit in self.todo:
+            size = 1 if unit.model == BASELINES else trainer_class(unit.model).symbols_per_batch
+            group = groups.setdefault((unit.model, unit.target), [])
+            group.append(unit)
+            if len(group) == size:
+                yield groups.pop((unit.model, unit.target))
+        yield from groups.values()
+
+
+def check_phase(phase: str) -> None:
+    """Refuse a phase that is not there."""
+    if phase not in PHASES:
+        raise ConfigError(f"no phase {phase!r}{did_you_mean(phase, PHASES)}")
+
+
+def resolve_models(request: Request) -> dict[str, dict]:
+    """The configuration of each model of a request.
+
+    Without ``models``, those named by the ``--config`` files, else the phase's.
+
+    Raises
+    ------
+    ConfigError
+        An unknown phase, model or variant, or a fault in a configuration.
+    """
+    check_phase(request.phase)
+    named = [name for name in map(config_file_target, request.files) if name in model_names()]
+    settings = load_run_config("phases", files=request.files)
+    models = request.models or named or settings[f"{request.phase}_models"]
+    for model in models:
+        if model not in MODELS:
+            raise ConfigError(f"no model {model!r}{did_you_mean(model, MODELS)}")
+    overrides = {} if request.seed is None else {"seed": request.seed}
+    many = len(models) > 1
+    return {
+        model: resolve_model_config(model, request.variant, overrides, request.files, many=many).values
+        for model in dict.fromkeys(models)
+    }
+
+
+def make_plan(request: Request, inputs: Inputs) -> Plan:
+    """Plan a phase over the symbols of ``inputs``.
+
+    Raises
+    ------
+    ConfigError
+        An unknown phase, model, variant or target.
+    DataError
+        Too few sessions to split.
+    """
+    models = resolve_models(request)
+    settings = {topic: load_run_config(topic, files=request.files) for topic in ("split", "backtest", "phases")}
+    split = settings["split"]
+    validation_start, test_start = split_dates(inputs.sessions, split["train"], split["validation"])
+    settings |= {"features": inputs.features, "labels": inputs.labels}
+    targets = [request.target] if request.target else settings["phases"][f"{request.phase}_targets"]
+    targets = list(dict.fromkeys(_named(target, inputs) for target in targets))
+    units = []
+    for symbol, about in sorted(inputs.symbols.items()):
+        before = np.searchsorted(np.sort(about.sessions), [validation_start, test_start])
+        rows = (int(before[0]), int(before[1] - before[0]), int(len(about.sessions) - before[1]))
+        skip = _too_few(rows, settings["phases"]["min_train_rows"], validation_start)
+        for target in targets:
+            for model in (BASELINES, *models):
+                missing = "" if target in about.targets else f"its table has no target {target!r}"
+                identity = digest(
+                    {
+                        "model": model,
+                        "config": models.get(model),
+                        "target": target,
+                        "table": about.fingerprint,
+                        "features": about.features,
+                        "horizon": about.horizon,
+                        "cuts": [str(validation_start), str(test_start)],
+                        "split": split,
+                        "backtest": settings["backtest"],
+                        "version": __version__,
+                    }
+                )
+                units.append(Unit(model, target, symbol, identity, rows, skip or missing))
+    return Plan(request.phase, inputs, models, settings, targets, validation_start, test_start, units)
+
+
+def _named(target: str, inputs: Inputs) -> str:
+    known = sorted({column for about in inputs.symbols.values() for column in about.targets})
+    horizon = next(iter(inputs.symbols.values())).horizon
+    name = target.replace("{horizon}", str(horizon))
+    if name not in known:
+        raise ConfigError(f"{inputs.source}: no target {name!r}{did_you_mean(name, known)}")
+    return name
+
+
+def _too_few(rows: tuple[int, int, int], needed: int, validation_start: np.datetime64) -> str:
+    if rows[0] < needed:
+        return f"too short: {rows[0]} rows before {validation_start}, the end of the training window; {needed} are needed"
+    if not rows[1] or not rows[2]:
+        return f"no rows in the {'validation' if not rows[1] else 'test'} window"
+    return ""

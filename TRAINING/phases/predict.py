@@ -1,0 +1,133 @@
+"""Predictions for the newest bars, by the models of a finished run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from CONFIG.config_loader import load_run_config
+from CONFIG.errors import BarzooError, DataError, IntegrityError
+from DATA_PROCESSING.columns import feature_columns
+from DATA_PROCESSING.features.build import build_features
+from DATA_PROCESSING.labeled import labeled_files, read_info, read_table
+from DATA_PROCESSING.labels import label_of
+from DATA_PROCESSING.sessions import panel_sessions, session_numbers
+from DATA_PROCESSING.sources import read_panel
+from TRAINING.artifacts import unpack
+from TRAINING.evaluation.backtest import hold, label_signal
+from TRAINING.phases.plan import BASELINES
+from TRAINING.runs.manifest import NAME, read_sealed
+
+
+@dataclass(frozen=True)
+class Newest:
+    """Predictions for each symbol's last bar.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        ``model, target, symbol, timestamp, prediction, signal, position, warning``: the position (-1 to 1) is the mean of
+        the signals of the label's last H bars, to be held once ``execution_lag`` bars have passed.
+    problems : DataFrame
+        ``model, target, symbol, reason`` of what could not be predicted.
+    """
+
+    rows: pd.DataFrame
+    problems: pd.DataFrame
+
+
+def predict_newest(run: Path, source: str, models: list[str] | None = None, target: str | None = None) -> Newest:
+    """Predict the newest bars of a SOURCE with every model of a run.
+
+    Parameters
+    ----------
+    run : Path
+        A run folder.
+    source : str
+        Bars (or labeled tables) with enough history for the features.
+    models, target : optional
+        Only these.
+
+    Raises
+    ------
+    IntegrityError
+        The run folder is damaged, or holds no model.
+    DataError
+        Nothing usable in the source, or none of its symbols was trained.
+    """
+    manifest, _ = read_sealed(run)
+    folders = sorted(path.parent for path in run.glob(f"units/*/*/*/{NAME}") if path.parts[-4] != BASELINES)
+    if not folders:
+        raise IntegrityError(f"{run}: holds no trained model; run the phase to its end first")
+    tables, sessions, stale_after = _read(source)
+    rows, problems = [], []
+    for folder in folders:
+        try:
+            record, files = read_sealed(folder)
+            about = {key: record[key] for key in ("model", "target", "symbol")}
+        except IntegrityError as error:
+            about = {"model": folder.parts[-3], "target": folder.parts[-2], "symbol": folder.parts[-1]}
+            problems.append({**about, "reason": str(error)})
+            continue
+        if (models and about["model"] not in models) or (target and about["target"] != target):
+            continue
+        if about["symbol"] not in tables:
+            problems.append({**about, "reason": f"{source} has no bars of it"})
+            continue
+        try:
+            trainer = unpack(record, files, str(folder))
+            X, timestamps = tables[about["symbol"]]
+            needed = record["horizon"] + trainer.context_rows
+            score = trainer.predict_score(X.iloc[-needed:])[-record["horizon"] :]
+        except BarzooError as error:
+            problems.append({**about, "reason": str(error)})
+            continue
+        age = len(sessions) - 1 - int(session_numbers(timestamps.iloc[[-1]], sessions)[0])
+        rows.append(
+            {
+                **about,
+                "timestamp": timestamps.iloc[-1],
+                "prediction": float(score[-1]),
+                **_position(about["target"], score, record),
+                "warning": f"stale: its last bar is {age} sessions old" if age > stale_after else "",
+            }
+        )
+    if not rows and problems:
+        raise DataError(f"{run}: no prediction; {problems[0]['symbol']}: {problems[0]['reason']}")
+    columns = ["model", "target", "symbol", "timestamp", "prediction", "signal", "position", "warning"]
+    frame = pd.DataFrame(rows, columns=columns).sort_values(["target", "symbol", "model"], ignore_index=True)
+    return Newest(frame, pd.DataFrame(problems, columns=["model", "target", "symbol", "reason"]))
+
+
+def _position(target: str, score: np.ndarray, record: dict) -> dict[str, float]:
+    """The newest signal, and the position that the last H signals imply; NaN for a target without a money rule."""
+    try:
+        rule = label_of(target).money_rule
+    except DataError:
+        rule = None
+    signal = label_signal(score, rule, record["threshold"])
+    if signal is None:
+        return {"signal": np.nan, "position": np.nan}
+    return {"signal": float(signal[-1]), "position": float(hold(signal, record["horizon"])[-1])}
+
+
+def _read(source: str) -> tuple[dict[str, tuple[pd.DataFrame, pd.Series]], np.ndarray, int]:
+    """Features and timestamps per symbol, the panel's sessions, and after how many a symbol is stale."""
+    settings = load_run_config("bars")
+    paths = labeled_files(Path(source)) if source != "demo" else []
+    tables = {}
+    if paths:
+        for path in paths:
+            table = read_table(path)
+            symbol = read_info(path, default_horizon=1).symbol
+            tables[symbol] = (table[feature_columns(table.columns)], table["timestamp"])
+        sessions = panel_sessions(timestamps for _, timestamps in tables.values())
+    else:
+        panel = read_panel(source, settings)
+        sessions = panel.sessions
+        for symbol, bars in panel.bars.items():
+            tables[symbol] = (build_features(bars), bars["timestamp"])
+    return tables, sessions, settings["stale_sessions"]

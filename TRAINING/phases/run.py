@@ -1,0 +1,224 @@
+"""Carry out a plan: label, train in parallel, and write the leaderboard and the report."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import yaml
+
+from CONFIG.errors import ConfigError, IntegrityError
+from DATA_PROCESSING.labeled import label_panel
+from TRAINING.phases.plan import Plan, Unit
+from TRAINING.phases.results import Results, collect
+from TRAINING.phases.unit import UnitResult, run_batch
+from TRAINING.reports.leaderboard import complete
+from TRAINING.runs.lock import locked
+from TRAINING.runs.manifest import NAME, environment, read_sealed, seal
+from TRAINING.runs.store import RunFolder
+
+log = logging.getLogger("barzoo")
+
+
+class Progress(Protocol):
+    """Told what happens; the terminal shows bars, a test can listen."""
+
+    def begin(self, what: str, total: int) -> None:
+        """A stage of ``total`` steps starts."""
+
+    def step(self, text: str) -> None:
+        """One step is done."""
+
+    def end(self) -> None:
+        """The stage is over."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left behind.
+
+    Attributes
+    ----------
+    folder : Path
+    results : Results
+    interrupted : bool
+    """
+
+    folder: Path
+    results: Results
+    interrupted: bool
+
+    @property
+    def exit_code(self) -> int:
+        """0, 6 when some units failed, 130 when it was interrupted."""
+        failed = (self.results.units["status"] == "failed").any()
+        return 130 if self.interrupted else 6 if failed else 0
+
+
+def run_plan(
+    plan: Plan,
+    folder: Path,
+    *,
+    jobs: int,
+    progress: Progress,
+    fresh: bool = False,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Do what a plan says in a folder; units found finished there are kept, so running again resumes.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : Path
+        Made if it is not there.
+    jobs : int
+        Models trained at once, one thread each.
+    progress : Progress
+    fresh : bool
+        Forget what the folder holds.
+    stop : Event, optional
+        Once set, running units finish and no other starts.
+
+    Raises
+    ------
+    ConfigError
+        The folder cannot be written, is full, or holds another plan's results.
+    LockedError
+        Another run is using the folder.
+    """
+    from threadpoolctl import threadpool_limits
+
+    store = RunFolder(folder)
+    store.create()
+    stop = stop or threading.Event()
+    with locked(folder), _logged(folder / "log.txt"), threadpool_limits(1):
+        if fresh:
+            store.clear()
+        _check_same_plan(store, plan)
+        try:
+            _write_papers(store, plan)
+            _label(plan, store, jobs, progress, stop)
+            results = list(_units(plan, store, jobs, progress, stop))
+            collected = collect(plan, results)
+            interrupted = any(result.status == "interrupted" for result in results)
+            if not interrupted:
+                progress.begin("report", 1)
+                _write_results(store, plan, collected)
+                progress.step("report.html")
+                progress.end()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
+                raise
+            raise ConfigError(
+                f"{folder}: cannot write ({error.strerror}); make room and run again, finished units are kept"
+            ) from error
+    return Outcome(folder, collected, interrupted)
+
+
+def _check_same_plan(store: RunFolder, plan: Plan) -> None:
+    if not (store.path / NAME).exists():
+        return
+    try:
+        manifest, _ = read_sealed(store.path)
+    except IntegrityError as error:
+        raise IntegrityError(f"{error}; or give --fresh to start over in {store.path}") from error
+    if manifest.get("plan") != plan.identity:
+        raise ConfigError(
+            f"{store.path}: holds the results of another plan ({manifest.get('run_id')}); choose another --output-dir, "
+            "or --fresh to replace them"
+        )
+
+
+def _write_papers(store: RunFolder, plan: Plan) -> None:
+    store.write("config.resolved.yaml", yaml.safe_dump({"models": plan.models, **plan.settings}, sort_keys=False))
+    about = environment()
+    store.write("env.json", seal(about, {}))
+    body = {
+        "run_id": plan.run_id,
+        "plan": plan.identity,
+        "phase": plan.phase,
+        "source": plan.inputs.source,
+        "targets": plan.targets,
+        "models": list(plan.models),
+        "windows": plan.windows,
+        "tables": {symbol: about.fingerprint for symbol, about in sorted(plan.inputs.symbols.items())},
+        "labels": plan.inputs.labels,
+        "environment": about,
+    }
+    store.write(NAME, seal(body, {}))
+
+
+def _label(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> None:
+    inputs = plan.inputs
+    if inputs.panel is None:
+        return
+    symbols = sorted({unit.symbol for unit in plan.todo})
+    progress.begin("label", len(symbols))
+    label_panel(inputs.panel, store.tables, inputs.features, inputs.labels, symbols=symbols, jobs=jobs,
+                on_step=progress.step, stopped=stop.is_set)  # fmt: skip
+    progress.end()
+
+
+def _units(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> Iterator[UnitResult]:
+    from joblib import Parallel, delayed
+
+    for unit in plan.units:
+        if unit.skip:
+            yield UnitResult(unit, "skipped", unit.skip)
+    progress.begin("train", len(plan.todo))
+
+    def train(batch: list[Unit]) -> list[UnitResult]:
+        return _interrupted(batch) if stop.is_set() else run_batch(batch, plan, store)
+
+    # Threads serve: the zoo's models fit in native code, which runs without Python's lock.
+    parallel = Parallel(jobs, backend="threading", return_as="generator_unordered", batch_size=1)
+    for results in parallel(delayed(train)(batch) for batch in plan.batches()):
+        for result in results:
+            _record(store, result)
+            unit = result.unit
+            progress.step(f"{unit.model} {unit.target} {unit.symbol}: {result.status} {result.reason}".strip())
+            yield result
+    progress.end()
+
+
+def _interrupted(batch: list[Unit]) -> list[UnitResult]:
+    return [UnitResult(unit, "interrupted", "interrupted before it started; run again to resume") for unit in batch]
+
+
+def _record(store: RunFolder, result: UnitResult) -> None:
+    unit = result.unit
+    if result.status == "interrupted" or result.resumed:
+        return
+    line = {"model": unit.model, "target": unit.target, "symbol": unit.symbol, "status": result.status}
+    line |= {"reason": result.reason} if result.reason else {}
+    line |= {"seconds": result.record.get("seconds"), "scores": result.record.get("scores")}
+    store.append_metrics(line)
+    level = logging.WARNING if result.status == "failed" else logging.INFO
+    log.log(level, "%s %s %s: %s %s", unit.model, unit.target, unit.symbol, result.status, result.reason)
+
+
+def _write_results(store: RunFolder, plan: Plan, results: Results) -> None:
+    from TRAINING.phases.summary import render
+
+    store.write("leaderboard.csv", complete(results.leaderboard).to_csv(index=False, lineterminator="\n"))
+    store.write("units.csv", results.units.to_csv(index=False, lineterminator="\n"))
+    store.write("report.html", render(plan, results))
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """While it lasts, what the package logs goes to a file as well."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()

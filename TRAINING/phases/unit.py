@@ -1,0 +1,266 @@
+"""Train, test and store one batch of units. An error stops its own unit; what was finished is on the disk."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from CONFIG.errors import BarzooError, DataError
+from DATA_PROCESSING.dataset import Dataset, make_dataset
+from DATA_PROCESSING.labels import label_of
+from DATA_PROCESSING.sessions import sessions_per_year
+from TRAINING.artifacts import pack
+from TRAINING.evaluation.backtest import backtest, label_signal
+from TRAINING.evaluation.baselines import baseline_predictions
+from TRAINING.evaluation.metrics import score_money, score_predictions
+from TRAINING.evaluation.splits import core_windows
+from TRAINING.phases.plan import BASELINES, Plan, Unit
+from TRAINING.runs.manifest import environment
+from TRAINING.runs.store import RunFolder, write_sealed
+from TRAINING.strategies import SingleTaskStrategy
+
+log = logging.getLogger("barzoo")
+_PREDICTIONS = "predictions.parquet"
+_HISTORY = "history.json"
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """What became of a unit.
+
+    Attributes
+    ----------
+    status : str
+        ``done``, ``failed``, ``skipped`` or ``interrupted``.
+    record : dict
+        Its manifest: sizes, scores, importance, notes.
+    predictions : DataFrame, optional
+        A row per test bar and name (the model's, or each baseline's): ``name, timestamp, y, prediction, position,
+        position_change, asset_return, net_return``; money is NaN for a target without a money rule.
+    history : dict
+        Learning curves.
+    resumed : bool
+        Found finished on the disk.
+    """
+
+    unit: Unit
+    status: str
+    reason: str = ""
+    record: dict = field(default_factory=dict)
+    predictions: pd.DataFrame | None = None
+    history: dict = field(default_factory=dict)
+    resumed: bool = False
+
+
+@dataclass(frozen=True)
+class UnitData:
+    """A unit's rows: purged training and validation windows, the whole test window and its closes."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    close: np.ndarray
+
+
+def run_batch(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]:
+    """Find finished units of a batch on the disk, train and store the others."""
+    results, todo = [], []
+    for unit in batch:
+        found = folder.finished_unit(folder.unit(unit.model, unit.target, unit.symbol), unit.identity)
+        if found is None:
+            todo.append(unit)
+        else:
+            results.append(_from_files(unit, *found))
+    if todo:
+        results += _train(todo, plan, folder)
+    return results
+
+
+def _from_files(unit: Unit, record: dict, files: dict[str, bytes]) -> UnitResult:
+    predictions = pq.read_table(BytesIO(files[_PREDICTIONS])).to_pandas()
+    history = json.loads(files[_HISTORY]) if _HISTORY in files else {}
+    return UnitResult(unit, "done", "", record, predictions, history, resumed=True)
+
+
+def _train(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]:
+    started = time.perf_counter()
+    results, ready = [], []
+    for unit in batch:
+        try:
+            ready.append((unit, make_windows(unit, plan, plan.inputs.table(unit.symbol, folder.tables))))
+        except BarzooError as error:
+            results.append(UnitResult(unit, "failed", str(error)))
+    model, target = batch[0].model, batch[0].target
+    try:
+        if model == BASELINES:
+            outcomes = [_baselines(windows, plan, unit) for unit, windows in ready]
+        else:
+            strategy = SingleTaskStrategy(model, plan.models[model])
+            trained = strategy.train_many([(windows.train, windows.validation) for _, windows in ready])
+            outcomes = [
+                trainer if isinstance(trainer, BarzooError) else _model(trainer, windows, plan, unit)
+                for trainer, (unit, windows) in zip(trained, ready, strict=True)
+            ]
+    except BarzooError as error:
+        return results + [UnitResult(unit, "failed", str(error)) for unit, _ in ready]
+    except Exception as error:  # noqa: BLE001  whatever a library raises stops these units only, and is shown
+        log.error("%s %s %s", model, target, [unit.symbol for unit, _ in ready], exc_info=error)
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return results + [UnitResult(unit, "failed", reason) for unit, _ in ready]
+    seconds = (time.perf_counter() - started) / len(batch)
+    for (unit, windows), outcome in zip(ready, outcomes, strict=True):
+        if isinstance(outcome, BarzooError):
+            results.append(UnitResult(unit, "failed", str(outcome)))
+            continue
+        record, predictions, files = outcome
+        sizes = {f"{part}_rows": len(getattr(windows, part)) for part in ("train", "validation", "test")}
+        about = plan.inputs.symbols[unit.symbol]
+        record |= {
+            "identity": unit.identity,
+            "symbol": unit.symbol,
+            "horizon": about.horizon,
+            "table": about.fingerprint,
+            "windows": plan.windows,
+            "backtest": plan.settings["backtest"],
+            "environment": environment(),
+            "seconds": round(seconds, 3),
+            **sizes,
+        }
+        files[_PREDICTIONS] = _parquet(predictions)
+        write_sealed(folder.unit(unit.model, unit.target, unit.symbol), record, files)
+        history = json.loads(files[_HISTORY]) if _HISTORY in files else {}
+        results.append(UnitResult(unit, "done", "", record, predictions, history))
+    return results
+
+
+def make_windows(unit: Unit, plan: Plan, table: pd.DataFrame) -> UnitData:
+    """Cut a symbol's labeled table into the unit's windows, purged.
+
+    Raises
+    ------
+    DataError
+        No labelled row to train or to stop on.
+    """
+    data = make_dataset(table, unit.target, unit.symbol)
+    masks = core_windows(
+        data.sessions,
+        data.label_sessions,
+        plan.inputs.sessions,
+        plan.validation_start,
+        plan.test_start,
+        plan.settings["split"]["embargo_sessions"],
+    )
+    labelled = data.y.notna().to_numpy()
+    for name, mask in (("training", masks.train), ("validation", masks.validation)):
+        if not (mask & labelled).any():
+            raise DataError(f"no labelled row of {unit.target} in the {name} window")
+    close = table["close"].to_numpy(float)[masks.test]
+    return UnitData(data.take(masks.train & labelled), data.take(masks.validation & labelled), data.take(masks.test), close)
+
+
+def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pd.DataFrame, dict[str, bytes]]:
+    prediction = trainer.predict_score(windows.test.X)
+    description, files = pack(trainer)
+    predictions, scores, reasons = _evaluate(unit, windows, trainer.task, trainer.name, prediction, plan)
+    importance = trainer.get_feature_importance()
+    record = {
+        **description,
+        "threshold": _threshold(trainer.task, windows),
+        "rounds": trainer.rounds,
+        "notes": trainer.notes,
+        "scores": {trainer.name: scores},
+        "reasons": {trainer.name: reasons},
+        "importance": {} if importance.isna().any() else importance.to_dict(),
+    }
+    return record, predictions, files
+
+
+def _baselines(windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pd.DataFrame, dict[str, bytes]]:
+    task = _task(unit.target, windows.train.y)
+    train, test = windows.train, windows.test
+    named, missing = baseline_predictions(task, train.X, train.y, test.X)
+    named = {**named, "buy_and_hold": None}
+    evaluated = {name: _evaluate(unit, windows, task, name, values, plan) for name, values in named.items()}
+    record = {
+        "model": BASELINES,
+        "target": unit.target,
+        "task": task,
+        "scores": {name: scores for name, (_, scores, _) in evaluated.items()},
+        "reasons": {name: reasons for name, (_, _, reasons) in evaluated.items()},
+        "notes": [f"{name}: {reason}" for name, reason in missing.items()],
+    }
+    return record, pd.concat([frame for frame, _, _ in evaluated.values()], ignore_index=True), {}
+
+
+def _task(target: str, y: pd.Series) -> str:
+    try:
+        return label_of(target).task
+    except BarzooError:  # a target of the user's own table
+        return "binary" if y.isin((0, 1)).all() else "regression"
+
+
+def _rule(target: str) -> str | None:
+    try:
+        return label_of(target).money_rule
+    except BarzooError:
+        return None
+
+
+def _threshold(task: str, windows: UnitData) -> float:
+    """A classifier trades where it sees a higher probability than the training rows' base rate."""
+    return float(windows.train.y.to_numpy(float).mean()) if task == "binary" else 0.0
+
+
+def _evaluate(
+    unit: Unit, windows: UnitData, task: str, name: str, prediction: np.ndarray | None, plan: Plan
+) -> tuple[pd.DataFrame, dict, dict]:
+    """Test predictions (``None``: buy and hold) as rows, scores and the reasons of undefined scores."""
+    y = windows.test.y.to_numpy(float)
+    n = len(y)
+    timestamps = windows.test.X.index.get_level_values("timestamp")
+    settings = plan.settings["backtest"]
+    scores, reasons = {}, {}
+    if prediction is None:
+        signal, horizon = np.ones(n), 1
+    else:
+        scored = score_predictions(task, y, prediction)
+        scores, reasons = dict(scored.values), dict(scored.reasons)
+        signal = label_signal(prediction, _rule(unit.target), _threshold(task, windows))
+        horizon = plan.inputs.symbols[unit.symbol].horizon
+    money = dict.fromkeys(("position", "position_change", "asset_return", "net_return"), np.full(n, np.nan))
+    if signal is not None:
+        result = backtest(windows.close, signal, horizon, settings["execution_lag"], settings["cost_bps"])
+        money = {column: getattr(result, column) for column in money}
+        scored = score_money(
+            result.net_return,
+            result.position,
+            result.asset_return,
+            sessions_per_year(plan.inputs.sessions),
+            result.position_change,
+        )
+        scores, reasons = scores | scored.values, reasons | scored.reasons
+    else:
+        reasons["sharpe"] = f"{unit.target} has no money rule"
+    frame = {
+        "name": np.full(n, name, object),
+        "timestamp": timestamps,
+        "y": y,
+        "prediction": np.full(n, np.nan) if prediction is None else prediction,
+        **money,
+    }
+    return pd.DataFrame(frame), {key: float(value) for key, value in scores.items() if np.isfinite(value)}, reasons
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = BytesIO()
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    pq.write_table(table, buffer, write_page_checksum=True)
+    return buffer.getvalue()

@@ -1,0 +1,98 @@
+"""The report: one HTML file that needs nothing else, neither network nor scripts, to be read."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from TRAINING.reports import panels, style, tables, verdict
+from TRAINING.reports.leaderboard import complete
+
+TEMPLATES = Path(__file__).parent / "templates"
+HEADER_FACTS = 6  # of the settings, shown beneath the headline
+
+
+def render_report(
+    *,
+    title: str,
+    meta: Mapping[str, str],
+    notes: Sequence[str],
+    leaderboard: pd.DataFrame,
+    units: pd.DataFrame,
+    returns: pd.DataFrame,
+    symbol_returns: pd.DataFrame,
+    importance: pd.DataFrame,
+    curves: pd.DataFrame,
+    calibration: pd.DataFrame,
+    quality: pd.DataFrame,
+) -> str:
+    """Render a run as one HTML page.
+
+    Any frame may be empty, without columns even; its section then says so. Missing values are dashes. All texts are escaped.
+    The same input gives the same bytes.
+
+    Parameters
+    ----------
+    title : what the page is called.
+    meta : the settings, in the order shown; the first six stand in the header, so put the essential ones first.
+    notes : plain remarks, shown in the header.
+    leaderboard : ranked rows (see ``leaderboard.rank``), models and baselines.
+    units : one row per (``model``, ``target``, ``symbol``) with ``status``, ``reason``, ``notes``, rows, rounds and metrics.
+    returns : ``model``, ``target``, ``session``, ``net_return``, ``gross_return`` of each portfolio, fractions per session.
+    symbol_returns : ``model``, ``target``, ``symbol``, ``session``, ``net_return``, ``position``, ``close`` of the symbols to
+        be shown one by one.
+    importance : ``model``, ``target``, ``feature``, ``importance`` (sums to 1 per model and target).
+    curves : ``model``, ``target``, ``part``, ``metric``, ``round``, ``value``, ``low``, ``high``.
+    calibration : ``model``, ``target``, ``task``, ``predicted``, ``observed``, ``rows``, one row per bin.
+    quality : one row per ``symbol``: ``rows``, ``first``, ``last``, ``bad_rows``, ``reasons``, ``duplicates``, ...
+
+    Returns
+    -------
+    The page's text; writing it is the caller's.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    leaderboard = complete(leaderboard)
+    order = panels.Order.of(leaderboard)
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    symbol_tables, tables_left_out = tables.symbol_tables(units, order)
+    quality_table, flagged_left_out = tables.quality_table(quality)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["against"] = verdict.against
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        meta={str(name): str(value) for name, value in meta.items()},
+        header_facts=HEADER_FACTS,
+        notes=[str(note) for note in notes],
+        palette=style.PALETTE,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+        headline=verdict.headline(leaderboard),
+        cards=verdict.cards(leaderboard),
+        compared=sum(leaderboard["kind"] == "model"),
+        groups=tables.leaderboard_groups(leaderboard, order),
+        equity=panels.equity(returns, leaderboard, order),
+        importance=panels.importance(importance, order),
+        curves=panels.learning_curves(curves, units, order),
+        calibration=panels.calibration(calibration, order),
+        distributions=panels.distributions(tables.done(units), leaderboard, order),
+        details=panels.symbol_details(symbol_returns, units, order),
+        symbol_tables=symbol_tables,
+        tables_left_out=tables_left_out,
+        failures=tables.failures(units),
+        trained=len(tables.done(units)),
+        coverage=panels.coverage(quality),
+        quality_tiles=tables.quality_tiles(quality),
+        quality_table=quality_table,
+        flagged_left_out=flagged_left_out,
+    )

@@ -1,0 +1,1 @@
+../train_all_symbols.sh
