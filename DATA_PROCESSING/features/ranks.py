@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from DATA_PROCESSING.compiled import compiled
-from DATA_PROCESSING.features.feature import BarsView, Feature
+from DATA_PROCESSING.features.feature import ROUNDING, BarsView, Feature
 from DATA_PROCESSING.features.windows import BLOCK, rolling_mean, rolling_std
 
 
 @compiled
-def rolling_rank(x: np.ndarray, window: int) -> np.ndarray:
-    """Rank of the newest of the last ``window`` values as a share in (0, 1], equal values sharing their mean rank."""
+def rolling_rank(x: np.ndarray, window: int, rounding: float) -> np.ndarray:
+    """Rank of the newest of the last ``window`` values as a share in (0, 1].
+
+    Values that differ by at most a share ``rounding`` of the newest count as equal and share their mean rank.
+    """
     out = np.full(x.size, np.nan)
     for start in range(window - 1, x.size, BLOCK):
         stop = min(start + BLOCK, x.size)
@@ -20,14 +23,15 @@ def rolling_rank(x: np.ndarray, window: int) -> np.ndarray:
         for lag in range(1, window):
             past = x[start - lag : stop - lag]
             for row in range(now.size):
-                rank[row] += 1.0 if past[row] < now[row] else (0.5 if past[row] == now[row] else 0.0)
+                lead = now[row] - past[row]
+                rank[row] += 0.5 if abs(lead) <= rounding * abs(now[row]) else (1.0 if lead > 0.0 else 0.0)
         for row in range(now.size):
             rank[row] /= window
     return out
 
 
 def rank(bars: BarsView, series: str, window: int) -> np.ndarray:
-    return rolling_rank(getattr(bars, series), window)
+    return rolling_rank(getattr(bars, series), window, ROUNDING)
 
 
 def z_score(bars: BarsView, series: str, window: int) -> np.ndarray:

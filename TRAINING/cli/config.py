@@ -46,7 +46,11 @@ def show(
     else:
         raise ConfigError(f"no model or run config {name!r}{did_you_mean(name, _names())}")
     if as_json:
-        typer.echo(json.dumps({"name": name, "variant": resolved.variant, "values": resolved.values, "origins": resolved.origins}))
+        typer.echo(
+            json.dumps(
+                {"name": name, "variant": resolved.variant, "values": resolved.values, "origins": resolved.origins}
+            )
+        )
         return
     rows = [(key, json.dumps(value), resolved.origins[key]) for key, value in resolved.values.items()]
     console().print(make_table((resolved.variant or name, "value", "set by"), rows, right=("value",)))

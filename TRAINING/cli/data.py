@@ -32,7 +32,11 @@ def check(
     panel = read_panel(source, load_run_config("bars", files=config), names(symbols, "--symbols"))
     if as_json:
         frames = {"symbols": panel.quality, "bad_rows": panel.bad_rows}
-        typer.echo(json.dumps({name: json.loads(frame.to_json(orient="records", date_format="iso")) for name, frame in frames.items()}))
+        typer.echo(
+            json.dumps(
+                {name: json.loads(frame.to_json(orient="records", date_format="iso")) for name, frame in frames.items()}
+            )
+        )
         return
     rows = []
     for row in panel.quality.itertuples():
@@ -45,7 +49,10 @@ def check(
     out.print(make_table(columns, rows, right=("bars", "bad", "duplicates")))
     for reason, group in panel.bad_rows.groupby("reason") if len(panel.bad_rows) else ():
         first = group.iloc[0]
-        out.print(f"{len(group)} bad rows: {reason}; the first is row {first['row'] + 1} of {first['symbol']}, {first['timestamp']}", markup=False)
+        out.print(
+            f"{len(group)} bad rows: {reason}; the first is row {first['row'] + 1} of {first['symbol']}, {first['timestamp']}",
+            markup=False,
+        )
     out.print(f"{len(panel.bars)} of {len(panel.quality)} symbols usable, {len(panel.sessions)} sessions")
 
 
@@ -71,17 +78,26 @@ def build(
     overrides = {} if horizon is None else {"horizon": horizon}
     labels, features = load_run_config("labels", overrides, config), load_run_config("features", files=config)
     panel = read_panel(source, load_run_config("bars", files=config), names(symbols, "--symbols"))
-    bar = progress()
-    bar.begin("label", len(panel.bars))
     try:
-        made = label_panel(panel, output_dir, features, labels, jobs=jobs or cpu_count(), on_step=bar.step)
+        with progress().stage("label", len(panel.bars)) as step:
+            made = label_panel(panel, output_dir, features, labels, jobs=jobs or cpu_count(), on_step=step)
     except OSError as error:
-        raise ConfigError(f"{output_dir}: cannot write there ({error.strerror}); choose another --output-dir") from error
-    bar.end()
+        raise ConfigError(
+            f"{output_dir}: cannot write there ({error.strerror}); choose another --output-dir"
+        ) from error
     kept = len(panel.bars) - len(made)
     problems = panel.quality[panel.quality["problem"] != ""]
     if as_json:
-        typer.echo(json.dumps({"folder": str(output_dir), "made": made, "kept": kept, "problems": dict(problems[["symbol", "problem"]].to_numpy())}))
+        typer.echo(
+            json.dumps(
+                {
+                    "folder": str(output_dir),
+                    "made": made,
+                    "kept": kept,
+                    "problems": dict(problems[["symbol", "problem"]].to_numpy()),
+                }
+            )
+        )
     else:
         console().print(f"{output_dir}: {len(made)} tables made, {kept} up to date already", markup=False)
     for row in problems.itertuples():

@@ -40,7 +40,11 @@ def predict(
     except OSError as error:
         raise ConfigError(f"{path}: cannot write there ({error.strerror}); choose another --output") from error
     if as_json:
-        typer.echo(json.dumps({"file": str(path), "predictions": json.loads(newest.rows.to_json(orient="records", date_format="iso"))}))
+        typer.echo(
+            json.dumps(
+                {"file": str(path), "predictions": json.loads(newest.rows.to_json(orient="records", date_format="iso"))}
+            )
+        )
     else:
         rows = [
             (row.target, row.symbol, row.model, f"{row.timestamp:%Y-%m-%d}", f"{row.prediction:.4f}", f"{row.signal:+.0f}",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,7 +19,9 @@ def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else 120, soft_wrap=not stream.isatty(), highlight=False)
+    return Console(
+        stderr=stderr, width=None if stream.isatty() else 120, soft_wrap=not stream.isatty(), highlight=False
+    )
 
 
 def make_table(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> Table:
@@ -38,39 +41,38 @@ def make_table(columns: Sequence[str], rows: Sequence[Sequence[object]], right: 
 class Bars:
     """Progress bars on a terminal."""
 
-    def begin(self, what: str, total: int) -> None:
+    @contextmanager
+    def stage(self, what: str, total: int) -> Iterator[Callable[[str], None]]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description:<7}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                   TextColumn("{task.fields[text]}"))  # fmt: skip
-        self._progress = Progress(*columns, console=console(stderr=True))
-        self._progress.start()
-        self._task = self._progress.add_task(what, total=total, text="")
+                   TextColumn("{task.fields[text]}", markup=False))  # fmt: skip
+        with Progress(*columns, console=console(stderr=True)) as shown:
+            task = shown.add_task(what, total=total, text="")
 
-    def step(self, text: str) -> None:
-        self._progress.update(self._task, advance=1, text=text[:60])
-        if ": failed" in text:
-            self._progress.console.print(text, markup=False)
+            def step(text: str) -> None:
+                shown.update(task, advance=1, text=text[:60])
+                if ": failed" in text:
+                    shown.console.print(text, markup=False)
 
-    def end(self) -> None:
-        self._progress.update(self._task, text="")
-        self._progress.stop()
+            yield step
+            shown.update(task, text="")
 
 
 class Lines:
     """Plain lines: each stage, about ten steps of it, and every failure."""
 
-    def begin(self, what: str, total: int) -> None:
-        self._what, self._total, self._done = what, total, 0
+    @contextmanager
+    def stage(self, what: str, total: int) -> Iterator[Callable[[str], None]]:
+        done = 0
 
-    def step(self, text: str) -> None:
-        self._done += 1
-        every = max(1, self._total // 10)
-        if ": failed" in text or self._done % every == 0 or self._done == self._total:
-            typer.echo(f"{self._what} {self._done}/{self._total} {text}", err=True)
+        def step(text: str) -> None:
+            nonlocal done
+            done += 1
+            if ": failed" in text or done % max(1, total // 10) == 0 or done == total:
+                typer.echo(f"{what} {done}/{total} {text}", err=True)
 
-    def end(self) -> None:
-        """Nothing to close."""
+        yield step
 
 
 def progress() -> Bars | Lines:

@@ -21,10 +21,15 @@ EXAMPLES = (
 
 def train(
     phase: str = typer.Option("core", help="What to run: core.", autocompletion=lambda: ["core"]),
-    input_dir: str = typer.Option(None, help="Bars or labeled tables: demo, a folder or a file. [default: "
-                                  "DATA_PROCESSING/data/labeled if it holds tables, else demo]"),  # fmt: skip
+    input_dir: str = typer.Option(
+        None,
+        help="Bars or labeled tables: demo, a folder or a file. [default: "
+        "DATA_PROCESSING/data/labeled if it holds tables, else demo]",
+    ),  # fmt: skip
     output_dir: Path = typer.Option(None, help="The run's folder. [default: runs/<phase>-<hash of the plan>]"),
-    config: list[Path] = typer.Option([], help="A model's YAML (its stem names the model) or a run config; repeatable."),
+    config: list[Path] = typer.Option(
+        [], help="A model's YAML (its stem names the model) or a run config; repeatable."
+    ),
     variant: str = typer.Option(None, help="Variant of every model. [default: MODEL_VARIANT, else the model's own]"),
     models: str = typer.Option(None, help="Models, a,b. [default: the phase's]", autocompletion=complete_models),
     symbols: str = typer.Option(None, help="Symbols, A,B. [default: all]"),

@@ -88,7 +88,9 @@ class Trainer:
         self._check_values(X_train, "X_train")
         needed = self._minimum_rows(y)
         if len(y) < needed:
-            raise DataError(f"{self.name}: {len(y)} training rows, but no split is possible below {needed:g}; {self._advice}")
+            raise DataError(
+                f"{self.name}: {len(y)} training rows, but no split is possible below {needed:g}; {self._advice}"
+            )
         if (X_val is None) != (y_val is None):
             raise DataError(f"{self.name}: X_val and y_val come together; only one was given")
         if X_val is not None:
@@ -114,7 +116,9 @@ class Trainer:
         """
         self._check_trained()
         if self.task != "binary":
-            raise ConfigError(f"{self.name}: predict_proba needs a binary target, {self.target!r} is a regression; use predict")
+            raise ConfigError(
+                f"{self.name}: predict_proba needs a binary target, {self.target!r} is a regression; use predict"
+            )
         score = self.predict_score(X)
         return np.column_stack([1 - score, score])
 
@@ -229,7 +233,9 @@ class Trainer:
         if len(y) != len(X):
             raise DataError(f"{self.name}: {where} has {len(y)} rows, X has {len(X)}")
         if isinstance(y, pd.Series) and not y.index.equals(X.index):
-            raise DataError(f"{self.name}: {where} and X have different indexes; align them first, for example y.loc[X.index]")
+            raise DataError(
+                f"{self.name}: {where} and X have different indexes; align them first, for example y.loc[X.index]"
+            )
         try:
             values = np.asarray(y, dtype=float)
         except (TypeError, ValueError) as error:
@@ -250,11 +256,15 @@ class Trainer:
     def _check_classes(self, y: np.ndarray) -> None:
         distinct = np.unique(y)
         if self.task == "binary" and not np.isin(distinct, (0, 1)).all():
-            raise DataError(f"{self.name}: the binary target {self.target!r} must be 0 or 1, got {distinct[:5].tolist()}")
+            raise DataError(
+                f"{self.name}: the binary target {self.target!r} must be 0 or 1, got {distinct[:5].tolist()}"
+            )
         if len(distinct) > 1:
             return
         kind = "one class only" if self.task == "binary" else "constant"
-        raise DataError(f"{self.name}: the target {self.target!r} is {kind}, {distinct[0]:g} in all {len(y)} rows; nothing to learn")
+        raise DataError(
+            f"{self.name}: the target {self.target!r} is {kind}, {distinct[0]:g} in all {len(y)} rows; nothing to learn"
+        )
 
     def _align(self, X: pd.DataFrame, where: str) -> pd.DataFrame:
         if not isinstance(X, pd.DataFrame):

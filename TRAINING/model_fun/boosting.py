@@ -18,7 +18,9 @@ class _BoostingTrainer(Trainer):
     def model(self):
         """The library's scikit-learn estimator, after training (an artifact restores the native booster only)."""
         if not hasattr(self, "_estimator"):
-            raise BarzooError(f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact")
+            raise BarzooError(
+                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
+            )
         return self._estimator
 
     @property
@@ -34,7 +36,9 @@ class LightGBMTrainer(_BoostingTrainer):
     _advice = "give more rows or lower min_data_in_leaf"
 
     def _minimum_rows(self, y: np.ndarray) -> float:
-        return 2 * self.config["min_data_in_leaf"]
+        # Each tree sees a bag of the rows.
+        bag = self.config["bagging_fraction"] if self.config["bagging_freq"] else 1.0
+        return np.ceil(2 * self.config["min_data_in_leaf"] / bag)
 
     def _fit(self, X, y, X_val, y_val, rows) -> None:
         lightgbm = _import_lightgbm()
@@ -76,7 +80,10 @@ class LightGBMTrainer(_BoostingTrainer):
             callbacks=callbacks,
         )
         self._estimator, self._booster = estimator, estimator.booster_
-        self.history = {part: {metric: list(values) for metric, values in curves.items()} for part, curves in estimator.evals_result_.items()}
+        self.history = {
+            part: {metric: list(values) for metric, values in curves.items()}
+            for part, curves in estimator.evals_result_.items()
+        }
 
     def _best_rounds(self) -> int:
         return self._booster.best_iteration if self._booster.best_iteration > 0 else self._booster.num_trees()
@@ -103,7 +110,7 @@ class XGBoostTrainer(_BoostingTrainer):
     def _minimum_rows(self, y: np.ndarray) -> float:
         # A row weighs its second derivative: 1 for squared error, p(1 - p) for the logistic loss.
         weight = y.mean() * (1 - y.mean()) if self.task == "binary" else 1.0
-        return max(2.0, np.ceil(2 * self.config["min_child_weight"] / weight))
+        return max(2.0, np.ceil(2 * self.config["min_child_weight"] / weight / self.config["subsample"]))
 
     def _fit(self, X, y, X_val, y_val, rows) -> None:
         import xgboost
@@ -139,7 +146,10 @@ class XGBoostTrainer(_BoostingTrainer):
         estimator.set_params(early_stopping_rounds=None)  # a clone in GridSearchCV has no validation rows
         self._estimator, self._booster = estimator, estimator.get_booster()
         names = {"validation_0": "train", "validation_1": "validation"}
-        self.history = {names[part]: {metric: list(values) for metric, values in curves.items()} for part, curves in estimator.evals_result().items()}
+        self.history = {
+            names[part]: {metric: list(values) for metric, values in curves.items()}
+            for part, curves in estimator.evals_result().items()
+        }
 
     def _best_rounds(self) -> int:
         best = self._booster.attr("best_iteration")
@@ -167,5 +177,7 @@ def _import_lightgbm():
     try:
         import lightgbm
     except OSError as error:
-        raise BarzooError(f"lightgbm cannot load a system library ({error}); on Debian or Ubuntu: apt install libgomp1") from error
+        raise BarzooError(
+            f"lightgbm cannot load a system library ({error}); on Debian or Ubuntu: apt install libgomp1"
+        ) from error
     return lightgbm

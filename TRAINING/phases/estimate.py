@@ -39,6 +39,10 @@ def estimate(plan: Plan, jobs: int) -> dict:
         SingleTaskStrategy(model, config).train_many([(data.train, data.validation)])
         rows = sum(unit.rows[0] for unit in units if unit.model == model)
         seconds += (time.perf_counter() - started) * rows / probe.rows[0]
-    panel = sum(bars.memory_usage(index=False).sum() for bars in plan.inputs.panel.bars.values()) if plan.inputs.panel else 0
+    panel = (
+        sum(bars.memory_usage(index=False).sum() for bars in plan.inputs.panel.bars.values())
+        if plan.inputs.panel
+        else 0
+    )
     memory = (panel + table.memory_usage(index=False).sum() * jobs * _COPIES) / 2**20
     return {"seconds": round(seconds / jobs, 1), "memory_mb": round(_PROCESS_MB + memory), "probe": probe.symbol}

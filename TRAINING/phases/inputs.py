@@ -125,7 +125,9 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
             info = labeled.read_info(path, horizon)
             timestamps = labeled.read_table(path, ["timestamp"])["timestamp"]
             if not timestamps.is_unique:
-                raise DataError(f"{path}: {int(timestamps.duplicated().sum())} rows repeat a timestamp; a table holds one symbol")
+                raise DataError(
+                    f"{path}: {int(timestamps.duplicated().sum())} rows repeat a timestamp; a table holds one symbol"
+                )
         except BarzooError as error:
             problems[labeled.symbol_of(path.stem)] = str(error)
             continue
@@ -133,7 +135,9 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
             info.symbol, info.fingerprint, info.horizon, info.columns, session_of(timestamps), path
         )
         stamps.append(timestamps)
-        rows.append({"symbol": info.symbol, "rows": len(timestamps), "first": timestamps.iloc[0], "last": timestamps.iloc[-1]})
+        rows.append(
+            {"symbol": info.symbol, "rows": len(timestamps), "first": timestamps.iloc[0], "last": timestamps.iloc[-1]}
+        )
     if symbols is not None:
         for symbol in symbols:
             if symbol not in known and symbol not in problems:
@@ -142,7 +146,8 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
         problems = {symbol: problems[symbol] for symbol in problems if symbol in symbols}
     if not known:
         raise DataError(next(iter(problems.values()), f"{source}: no labeled table"))
-    quality = pd.DataFrame([row for row in rows if row["symbol"] in known] + [
-        {"symbol": symbol, "rows": 0, "problem": problem} for symbol, problem in problems.items()
-    ])
+    quality = pd.DataFrame(
+        [row for row in rows if row["symbol"] in known]
+        + [{"symbol": symbol, "rows": 0, "problem": problem} for symbol, problem in problems.items()]
+    )
     return Inputs(source, known, problems, panel_sessions(stamps), quality)

@@ -154,6 +154,11 @@ def resolve_models(request: Request) -> dict[str, dict]:
     for model in models:
         if model not in MODELS:
             raise ConfigError(f"no model {model!r}{did_you_mean(model, MODELS)}")
+    for name in named:
+        if name not in models:
+            raise ConfigError(
+                f"--config names {name}, which is not among the models {', '.join(models)}; add it to --models"
+            )
     overrides = {} if request.seed is None else {"seed": request.seed}
     many = len(models) > 1
     return {
@@ -216,7 +221,9 @@ def _named(target: str, inputs: Inputs) -> str:
 
 def _too_few(rows: tuple[int, int, int], needed: int, validation_start: np.datetime64) -> str:
     if rows[0] < needed:
-        return f"too short: {rows[0]} rows before {validation_start}, the end of the training window; {needed} are needed"
+        return (
+            f"too short: {rows[0]} rows before {validation_start}, the end of the training window; {needed} are needed"
+        )
     if not rows[1] or not rows[2]:
         return f"no rows in the {'validation' if not rows[1] else 'test'} window"
     return ""

@@ -157,7 +157,10 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
         if kind == "model":
             rivals = [rival for rival, aim in sorted(scores) if aim == target and rival not in plan.models]
             pairs = {rival: _paired(key, (rival, target), series, symbols, rows) for rival in rivals}
-            for column, statistic, field in (("beats_score", "mean_loss", "loss"), ("beats_money", "sharpe", "net_return")):
+            for column, statistic, field in (
+                ("beats_score", "mean_loss", "loss"),
+                ("beats_money", "sharpe", "net_return"),
+            ):
                 row[column] = ",".join(
                     rival for rival, pair in pairs.items() if _beats(*pair, field, statistic, bootstrap)
                 )
@@ -192,7 +195,11 @@ def _detail(plan: Plan, leaderboard: pd.DataFrame, units: pd.DataFrame, rows: pd
     """Test rows of the best and the worst symbols of the best model, by the leaderboard's metric."""
     columns = ["model", "target", "symbol", "session", "net_return", "position", "close"]
     count = plan.settings["phases"]["detail_symbols"]
-    models = leaderboard[(leaderboard["kind"] == "model") & leaderboard["sharpe"].notna()] if len(leaderboard) else leaderboard
+    models = (
+        leaderboard[(leaderboard["kind"] == "model") & leaderboard["sharpe"].notna()]
+        if len(leaderboard)
+        else leaderboard
+    )
     if not count or not len(models):
         return pd.DataFrame(columns=columns)
     best = models.iloc[0]
@@ -213,7 +220,12 @@ def _importance(done: list[UnitResult]) -> pd.DataFrame:
         if result.record.get("importance"):
             shares.setdefault((result.unit.model, result.unit.target), []).append(result.record["importance"])
     frames = [
-        pd.DataFrame(values).fillna(0.0).mean().rename_axis("feature").reset_index(name="importance").assign(model=model, target=target)
+        pd.DataFrame(values)
+        .fillna(0.0)
+        .mean()
+        .rename_axis("feature")
+        .reset_index(name="importance")
+        .assign(model=model, target=target)
         for (model, target), values in shares.items()
     ]
     columns = ["model", "target", "feature", "importance"]

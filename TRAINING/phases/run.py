@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,14 +29,8 @@ log = logging.getLogger("barzoo")
 class Progress(Protocol):
     """Told what happens; the terminal shows bars, a test can listen."""
 
-    def begin(self, what: str, total: int) -> None:
-        """A stage of ``total`` steps starts."""
-
-    def step(self, text: str) -> None:
-        """One step is done."""
-
-    def end(self) -> None:
-        """The stage is over."""
+    def stage(self, what: str, total: int) -> AbstractContextManager[Callable[[str], None]]:
+        """While it lasts, the function it gives is called with a text for each of ``total`` steps."""
 
 
 @dataclass(frozen=True)
@@ -97,28 +91,33 @@ def run_plan(
     store = RunFolder(folder)
     store.create()
     stop = stop or threading.Event()
-    with locked(folder), _logged(folder / "log.txt"), threadpool_limits(1):
+    with locked(folder), threadpool_limits(1), _full_disk_is_said(folder):
         if fresh:
             store.clear()
         _check_same_plan(store, plan)
-        try:
+        with _logged(folder / "log.txt"):
             _write_papers(store, plan)
             _label(plan, store, jobs, progress, stop)
-            results = list(_units(plan, store, jobs, progress, stop))
+            results = _units(plan, store, jobs, progress, stop)
             collected = collect(plan, results)
             interrupted = any(result.status == "interrupted" for result in results)
             if not interrupted:
-                progress.begin("report", 1)
-                _write_results(store, plan, collected)
-                progress.step("report.html")
-                progress.end()
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
-                raise
-            raise ConfigError(
-                f"{folder}: cannot write ({error.strerror}); make room and run again, finished units are kept"
-            ) from error
+                with progress.stage("report", 1) as step:
+                    _write_results(store, plan, collected)
+                    step("report.html")
     return Outcome(folder, collected, interrupted)
+
+
+@contextmanager
+def _full_disk_is_said(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO):
+            raise
+        raise ConfigError(
+            f"{folder}: cannot write ({error.strerror}); make room and run again, finished units are kept"
+        ) from error
 
 
 def _check_same_plan(store: RunFolder, plan: Plan) -> None:
@@ -159,32 +158,28 @@ def _label(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: th
     if inputs.panel is None:
         return
     symbols = sorted({unit.symbol for unit in plan.todo})
-    progress.begin("label", len(symbols))
-    label_panel(inputs.panel, store.tables, inputs.features, inputs.labels, symbols=symbols, jobs=jobs,
-                on_step=progress.step, stopped=stop.is_set)  # fmt: skip
-    progress.end()
+    with progress.stage("label", len(symbols)) as step:
+        label_panel(inputs.panel, store.tables, inputs.features, inputs.labels, symbols=symbols, jobs=jobs,
+                    on_step=step, stopped=stop.is_set)  # fmt: skip
 
 
-def _units(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> Iterator[UnitResult]:
+def _units(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> list[UnitResult]:
     from joblib import Parallel, delayed
-
-    for unit in plan.units:
-        if unit.skip:
-            yield UnitResult(unit, "skipped", unit.skip)
-    progress.begin("train", len(plan.todo))
 
     def train(batch: list[Unit]) -> list[UnitResult]:
         return _interrupted(batch) if stop.is_set() else run_batch(batch, plan, store)
 
+    found = [UnitResult(unit, "skipped", unit.skip) for unit in plan.units if unit.skip]
     # Threads serve: the zoo's models fit in native code, which runs without Python's lock.
     parallel = Parallel(jobs, backend="threading", return_as="generator_unordered", batch_size=1)
-    for results in parallel(delayed(train)(batch) for batch in plan.batches()):
-        for result in results:
-            _record(store, result)
-            unit = result.unit
-            progress.step(f"{unit.model} {unit.target} {unit.symbol}: {result.status} {result.reason}".strip())
-            yield result
-    progress.end()
+    with progress.stage("train", len(plan.todo)) as step:
+        for results in parallel(delayed(train)(batch) for batch in plan.batches()):
+            for result in results:
+                _record(store, result)
+                unit = result.unit
+                step(f"{unit.model} {unit.target} {unit.symbol}: {result.status} {result.reason}".strip())
+                found.append(result)
+    return found
 
 
 def _interrupted(batch: list[Unit]) -> list[UnitResult]:

@@ -163,7 +163,9 @@ def make_windows(unit: Unit, plan: Plan, table: pd.DataFrame) -> UnitData:
         if not (mask & labelled).any():
             raise DataError(f"no labelled row of {unit.target} in the {name} window")
     close = table["close"].to_numpy(float)[masks.test]
-    return UnitData(data.take(masks.train & labelled), data.take(masks.validation & labelled), data.take(masks.test), close)
+    return UnitData(
+        data.take(masks.train & labelled), data.take(masks.validation & labelled), data.take(masks.test), close
+    )
 
 
 def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pd.DataFrame, dict[str, bytes]]:

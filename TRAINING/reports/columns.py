@@ -77,7 +77,7 @@ def typeset(written: str) -> str:
 class Column:
     """One column: ``better`` is +1 where higher is better, -1 where lower is, 0 where neither.
 
-    ``per_target`` marks what cannot be compared between targets: an AUC of one label says nothing against that of another.
+    ``per_target`` marks what cannot be compared between targets: one label's AUC says nothing against another's.
     """
 
     name: str
@@ -105,19 +105,23 @@ COLUMNS: dict[str, Column] = {
         Column("brier", "Brier", short, -1, True),
         Column("rmse", "RMSE", short, -1, True),
         Column("mae", "MAE", short, -1, True),
+        Column("l1", "absolute error", short, -1, True),
+        Column("l2", "squared error", short, -1, True),
+        Column("logloss", "log loss", short, -1, True),
+        Column("binary_logloss", "log loss", short, -1, True),
         Column("pinball", "pinball", short, -1, True),
         Column("crps", "CRPS", short, -1, True),
         Column("sharpe", "Sharpe", number, 1),
         Column("sortino", "Sortino", number, 1),
         Column("calmar", "Calmar", number, 1),
         Column("annual_return", "return a year", percent, 1),
-        Column("annual_volatility", "volatility a year", percent, -1),
+        Column("volatility", "volatility a year", percent, -1),
         Column("max_drawdown", "drawdown", percent, 1),
         Column("hit_rate", "hit rate", percent, 1),
         Column("profit_factor", "profit factor", number, 1),
         Column("win_loss_ratio", "win/loss", number, 1),
-        Column("turnover", "turnover", percent, -1),
-        Column("exposure", "exposure", percent),
+        Column("turnover", "turnover a year", number, -1),
+        Column("exposure", "exposure", percent, -1),
         Column("model", "model", text),
         Column("target", "target", text),
         Column("symbol", "symbol", text),
@@ -129,6 +133,8 @@ COLUMNS: dict[str, Column] = {
         Column("duplicates", "duplicates", whole),
         Column("first", "first", day),
         Column("last", "last", day),
+        Column("problem", "problem", text),
+        Column("unsorted", "unsorted", yes),
         Column("adjusted", "adjusted", yes),
         Column("stale", "stale", yes),
         Column("train_rows", "train rows", whole),

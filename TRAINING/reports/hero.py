@@ -78,10 +78,15 @@ def _intervals(axis: Axes, rows: pd.DataFrame, order: panels.Order) -> None:
         colour = LIGHT["muted" if baseline else order.colour(model)]
         axis.plot([row["sharpe_low"], row["sharpe_high"]], [place, place], color=colour, linewidth=3, alpha=0.55)
         axis.plot(row["sharpe"], place, marker="o", markersize=11, color=colour)
-        axis.annotate(shorten(model, 26), (0, place), (0, 17), xycoords=("axes fraction", "data"), textcoords="offset pixels",
-                      color=LIGHT["muted" if baseline else "ink"], fontsize=15, weight="normal" if baseline else "bold")  # fmt: skip
-        axis.annotate(typeset(number(row["sharpe"])), (1, place), (0, 17), xycoords=("axes fraction", "data"),
-                      textcoords="offset pixels", ha="right", color=LIGHT["ink"], fontsize=15)  # fmt: skip
+        above = {
+            "xytext": (0, 17),
+            "textcoords": "offset pixels",
+            "xycoords": ("axes fraction", "data"),
+            "fontsize": 15,
+        }
+        look = {"color": LIGHT["muted"]} if baseline else {"color": LIGHT["ink"], "weight": "bold"}
+        axis.annotate(shorten(model, 26), (0, place), **above, **look)
+        axis.annotate(typeset(number(row["sharpe"])), (1, place), ha="right", color=LIGHT["ink"], **above)
     axis.axvline(0, color=LIGHT["strong"], linewidth=1.2, linestyle=style.DASHED)
     axis.set_ylim(max(len(rows), 5) - 0.5, -0.75)
     axis.set_yticks([])

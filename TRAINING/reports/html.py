@@ -13,6 +13,7 @@ from TRAINING.reports import panels, style, tables, verdict
 from TRAINING.reports.leaderboard import complete
 
 TEMPLATES = Path(__file__).parent / "templates"
+OPEN_PANELS = 6  # of one kind; further ones are folded away
 HEADER_FACTS = 6  # of the settings, shown beneath the headline
 
 
@@ -32,8 +33,8 @@ def render_report(
 ) -> str:
     """Render a run as one HTML page.
 
-    Any frame may be empty, without columns even; its section then says so. Missing values are dashes. All texts are escaped.
-    The same input gives the same bytes.
+    Any frame may be empty, without columns even; its section then says so. Missing values are dashes. All texts are
+    escaped. The same input gives the same bytes.
 
     Parameters
     ----------
@@ -41,10 +42,11 @@ def render_report(
     meta : the settings, in the order shown; the first six stand in the header, so put the essential ones first.
     notes : plain remarks, shown in the header.
     leaderboard : ranked rows (see ``leaderboard.rank``), models and baselines.
-    units : one row per (``model``, ``target``, ``symbol``) with ``status``, ``reason``, ``notes``, rows, rounds and metrics.
-    returns : ``model``, ``target``, ``session``, ``net_return``, ``gross_return`` of each portfolio, fractions per session.
-    symbol_returns : ``model``, ``target``, ``symbol``, ``session``, ``net_return``, ``position``, ``close`` of the symbols to
-        be shown one by one.
+    units : one row per (``model``, ``target``, ``symbol``): ``status`` (``done``, ``failed``, ``skipped``), ``reason``,
+        ``notes``, rows, rounds and metrics.
+    returns : ``model``, ``target``, ``session``, ``net_return``, ``gross_return`` of each portfolio, as fractions.
+    symbol_returns : ``model``, ``target``, ``symbol``, ``session``, ``net_return``, ``position``, ``close`` of the
+        symbols to be shown one by one.
     importance : ``model``, ``target``, ``feature``, ``importance`` (sums to 1 per model and target).
     curves : ``model``, ``target``, ``part``, ``metric``, ``round``, ``value``, ``low``, ``high``.
     calibration : ``model``, ``target``, ``task``, ``predicted``, ``observed``, ``rows``, one row per bin.
@@ -73,6 +75,7 @@ def render_report(
         title=title,
         meta={str(name): str(value) for name, value in meta.items()},
         header_facts=HEADER_FACTS,
+        open_panels=OPEN_PANELS,
         notes=[str(note) for note in notes],
         palette=style.PALETTE,
         script=script,

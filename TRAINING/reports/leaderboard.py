@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,23 +17,27 @@ if TYPE_CHECKING:
 
 FIELDS = (
     "rank", "model", "target", "kind", "symbols", "score_name", "score", "loss_name", "loss", "sharpe", "sharpe_low",
-    "sharpe_high", "annual_return", "max_drawdown", "hit_rate", "profit_factor", "win_loss_ratio", "turnover", "exposure",
-    "beats_score", "beats_money", "reason",
+    "sharpe_high", "annual_return", "max_drawdown", "hit_rate", "profit_factor", "win_loss_ratio", "turnover",
+    "exposure", "beats_score", "beats_money", "reason",
 )  # fmt: skip
+BEATS = {"loss": "beats_score", "sharpe": "beats_money"}
 
 
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with every leaderboard field, in order, and its own further columns behind; absent fields are missing."""
+    """The frame with every leaderboard field in order, absent ones missing, and its own further columns behind."""
     return frame.reindex(columns=[*FIELDS, *(name for name in frame.columns if name not in FIELDS)])
 
 
 def _metric_values(frame: pd.DataFrame, by: str) -> pd.Series:
     if by in frame.columns:
         return frame[by].astype(float)
-    values = pd.Series(np.nan, index=frame.index)
+    values = pd.Series(np.nan, index=frame.index, dtype=float)
     for name, value in (("score_name", "score"), ("loss_name", "loss")):
-        if name in frame.columns:
-            values = values.where(frame[name] != by, frame[value])
+        values = values.where(frame[name] != by, frame[value])
+    if len(frame) and by not in {*frame["score_name"], *frame["loss_name"]}:
+        has = [name for name in COLUMNS if name in {*frame.columns, *frame["score_name"], *frame["loss_name"]}]
+        has = [name for name in has if COLUMNS[name].better]
+        raise ConfigError(f"rank_by: no row of this leaderboard has {by!r}{did_you_mean(by, has)}")
     return values.astype(float)
 
 
@@ -48,12 +53,12 @@ def rank(frame: pd.DataFrame, by: str = "sharpe") -> pd.DataFrame:
     Returns
     -------
     The same rows with ``rank`` (1 is best) as first column. Money is compared over all targets; scores and losses mean
-    nothing between targets, so by these the rows come target by target and each target counts from 1. Missing values come
-    last; ties are ordered by model, then target.
+    nothing between targets, so by these the rows come target by target and each target counts from 1. Missing values
+    come last; ties are ordered by model, then target.
 
     Raises
     ------
-    ConfigError : ``by`` is not a metric with a better direction.
+    ConfigError : ``by`` is not a metric with a better direction, or no row has it.
     """
     metrics = [name for name, column in COLUMNS.items() if column.better]
     if by not in metrics:
@@ -70,30 +75,31 @@ def rank(frame: pd.DataFrame, by: str = "sharpe") -> pd.DataFrame:
     return ranked
 
 
-def names_in(value: object) -> tuple[str, ...]:
-    """The names in a comma-separated cell."""
-    return tuple(name.strip() for name in text(value).split(",") if name.strip())
-
-
 def rivals(frame: pd.DataFrame, target: object, measure: str) -> tuple[str, ...]:
-    """The baselines of a target whose ``measure`` (``loss`` or ``sharpe``) is defined, so that a model can beat them."""
+    """The baselines of a target that can be beaten: those whose ``measure`` (``loss`` or ``sharpe``) is defined."""
     chosen = frame[(frame["target"] == target) & (frame["kind"] == "baseline") & frame[measure].notna()]
     return tuple(chosen["model"].astype(str))
 
 
-def beaten(frame: pd.DataFrame, row: pd.Series, field: str, measure: str) -> str:
-    """``3/4``: how many of the target's baselines a model beats; empty for a baseline, a dash where there are none."""
+def beaten(frame: pd.DataFrame, row: Mapping[str, object], measure: str) -> tuple[str, ...]:
+    """Those of a row's rivals that its ``beats_score`` (for ``loss``) or ``beats_money`` (for ``sharpe``) names."""
+    names = text(row[BEATS[measure]]).split(",")
+    return tuple(name for name in rivals(frame, row["target"], measure) if name in names)
+
+
+def tally(frame: pd.DataFrame, row: Mapping[str, object], measure: str) -> str:
+    """``3/4``: how many rivals a model beats; empty for a baseline, a dash where there are none."""
     if row["kind"] == "baseline":
         return ""
     against = rivals(frame, row["target"], measure)
-    return f"{len(names_in(row[field]))}/{len(against)}" if against else DASH
+    return f"{len(beaten(frame, row, measure))}/{len(against)}" if against else DASH
 
 
 def leaderboard_table(frame: pd.DataFrame) -> Table:
-    """The leaderboard's essential columns for a terminal of 100 columns (print it with ``Console(width=100)`` elsewhere).
+    """The leaderboard's essential columns, for a terminal of 100 columns.
 
-    Baselines are dim, the best row bold; a missing value is a dash. ``beats`` counts the baselines whose bootstrap interval
-    of the difference excludes zero.
+    Baselines are dim, the best row bold; a missing value is a dash. ``beats`` counts the baselines whose bootstrap
+    interval of the difference excludes zero. Off a terminal print it with a ``Console`` at least 100 wide.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -115,10 +121,10 @@ def leaderboard_table(frame: pd.DataFrame) -> Table:
         interval = f"{number(row['sharpe_low'])}..{number(row['sharpe_high'])}"
         cells = (
             whole(row["rank"]), text(row["model"]), text(row["target"]),
-            score if score == DASH else f"{score} {text(row['score_name'])}",
+            score if score == DASH else f"{text(row['score_name'])} {score}",
             number(row["sharpe"]), DASH if pd.isna(row["sharpe_low"]) else interval,
             percent(row["annual_return"]), percent(row["max_drawdown"]), percent(row["hit_rate"]),
-            beaten(frame, row, "beats_score", "loss"), beaten(frame, row, "beats_money", "sharpe"),
+            tally(frame, row, "loss"), tally(frame, row, "sharpe"),
         )  # fmt: skip
         style = "dim" if row["kind"] == "baseline" else "bold" if position == 0 else ""
         table.add_row(*(Text(cell) for cell in cells), style=style)

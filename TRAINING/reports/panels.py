@@ -10,11 +10,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from TRAINING.reports import plots, style
-from TRAINING.reports.columns import COLUMNS, day, label_of, number, signed, text, typeset, whole
+from TRAINING.reports.columns import COLUMNS, day, label_of, signed, text, typeset, whole
 from TRAINING.reports.plots import Line
 
 PLOTTED_MODELS = 6  # in one picture
 SPREAD_SYMBOLS = 8  # fewer symbols have no distribution
+DETAIL_FACTS = ("sharpe", "max_drawdown", "hit_rate")
 NO_SKILL = {"auc": 0.5}  # the value of a metric without skill; 0 for the others
 
 
@@ -29,13 +30,17 @@ class Key:
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture with its caption; ``narrow`` is its form for a phone where the wide one would be too small."""
+    """A picture with its caption.
+
+    ``narrow`` is its form for a phone where the wide one would be too small; panels of baselines are folded away.
+    """
 
     title: str
     subtitle: str
     picture: Markup
-    narrow: Markup = Markup()
+    narrow: Markup | None = None
     legend: tuple[Key, ...] = ()
+    baseline: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,9 @@ class Order:
 
     @classmethod
     def of(cls, leaderboard: pd.DataFrame) -> Order:
-        targets = list(dict.fromkeys(leaderboard["target"].astype(str)))
         rows = [(str(row["target"]), str(row["model"]), row["kind"]) for row in leaderboard.to_dict("records")]
+        led = [target for target, _, kind in rows if kind != "baseline"] + [target for target, _, _ in rows]
+        targets = list(dict.fromkeys(led))  # by their best model
         pairs = sorted(((target, model) for target, model, _ in rows), key=lambda pair: targets.index(pair[0]))
         models = dict.fromkeys(model for _, model, kind in rows if kind != "baseline")
         return cls(
@@ -62,7 +68,8 @@ class Order:
         """The frame's (target, model) groups, best first, those the leaderboard lacks behind."""
         if frame.empty:
             return []
-        found = {(str(target), str(model)): rows for (target, model), rows in frame.groupby(["target", "model"])}
+        groups = frame.groupby(["target", "model"], observed=True)
+        found = {(str(target), str(model)): rows for (target, model), rows in groups}
         ordered = [*(pair for pair in self.pairs if pair in found), *(pair for pair in found if pair not in self.pairs)]
         return [(*pair, found[pair]) for pair in ordered]
 
@@ -134,24 +141,26 @@ def _best(names: Sequence[str], target: str, leaderboard: pd.DataFrame) -> list[
 
 def importance(frame: pd.DataFrame, order: Order) -> list[Panel]:
     """The strongest features of each model."""
-    return [
-        Panel(model, target, plots.importance(rows, colour=order.colour(model), name=f"importance-{place}",
-                                              label=f"Feature importance of {model} on {target}"))
-        for place, (target, model, rows) in enumerate(order.groups(frame.dropna(subset="importance") if len(frame) else frame))
-    ]  # fmt: skip
+    panels = []
+    for target, model, rows in order.groups(frame.dropna(subset="importance") if len(frame) else frame):
+        label = f"Feature importance of {model} on {target}"
+        name = f"importance-{len(panels)}"
+        picture = plots.importance(rows, colour=order.colour(model), name=name, label=label)
+        panels.append(Panel(model, target, picture))
+    return panels
 
 
 def learning_curves(frame: pd.DataFrame, units: pd.DataFrame, order: Order) -> list[Panel]:
     """Train and validation metric by round, one panel per model and metric."""
-    kept = {}
-    if {"model", "target", "rounds"} <= set(units.columns):
-        kept = units.groupby(["target", "model"])["rounds"].median().to_dict()
+    kept = (
+        units.reindex(columns=["target", "model", "rounds"]).groupby(["target", "model"], observed=True)["rounds"].median().to_dict()
+    )
     panels = []
     for target, model, rows in order.groups(frame):
         rows = rows.reindex(columns=["part", "metric", "round", "value", "low", "high"]).dropna(
             subset=["round", "value"]
         )
-        for metric, curve in rows.groupby("metric"):
+        for metric, curve in rows.groupby("metric", observed=True):
             picture = plots.learning_curves(
                 curve, metric=str(metric), stop=float(kept.get((target, model), np.nan)), colour=order.colour(model),
                 name=f"curve-{len(panels)}", label=f"{label_of(metric)} of {model} on {target} by round",
@@ -168,8 +177,9 @@ def calibration(frame: pd.DataFrame, order: Order) -> list[Panel]:
         task = text(rows["task"].iloc[0])
         picture = plots.calibration(rows, task=task, colour=order.colour(model), name=f"calibration-{place}",
                                     label=f"Predicted against observed of {model} on {target}")  # fmt: skip
-        panels.append(Panel(model, f"{target} · {whole(rows['rows'].sum())} rows", picture))
-    return panels
+        subtitle = f"{target} · {whole(rows['rows'].sum())} rows"
+        panels.append(Panel(model, subtitle, picture, baseline=(target, model) in order.baselines))
+    return sorted(panels, key=lambda panel: panel.baseline)
 
 
 def distributions(units: pd.DataFrame, leaderboard: pd.DataFrame, order: Order) -> list[Panel]:
@@ -217,21 +227,18 @@ def coverage(quality: pd.DataFrame) -> list[Panel]:
 def symbol_details(frame: pd.DataFrame, units: pd.DataFrame, order: Order) -> list[Panel]:
     """Price, position and growth of the symbols chosen by the caller, best Sharpe ratio first within each model."""
     panels = []
-    keyed = {}
-    if {"model", "target", "symbol"} <= set(units.columns):
-        keyed = {(str(row["target"]), str(row["model"]), str(row["symbol"])): row for row in units.to_dict("records")}
+    facts = units.reindex(columns=["target", "model", "symbol", *DETAIL_FACTS])
+    facts = facts.set_index(["target", "model", "symbol"])[~facts.duplicated(["target", "model", "symbol"]).to_numpy()]
     for target, model, rows in order.groups(frame):
-        symbols = {str(symbol): bars for symbol, bars in rows.groupby("symbol")}
-        sharpes = {symbol: keyed.get((target, model, symbol), {}).get("sharpe", np.nan) for symbol in symbols}
-        for symbol in sorted(symbols, key=lambda name: (np.nan_to_num(-sharpes[name], nan=np.inf), name)):
-            bars = symbols[symbol].reindex(columns=["session", "close", "position", "net_return"])
-            if bars["close"].notna().sum() < 2:
+        known = facts.reindex([(target, model, symbol) for symbol in sorted(rows["symbol"].unique())])
+        known = known.sort_values("sharpe", ascending=False, kind="stable")  # missing values last
+        for (_, _, symbol), values in known.iterrows():
+            bars = rows[rows["symbol"] == symbol].dropna(subset="close")
+            if len(bars) < 2:
                 continue
-            picture = plots.symbol_detail(bars, colour=order.colour(model), name=f"symbol-{len(panels)}",
-                                          label=f"Close, position and growth of {symbol} by {model} on {target}")  # fmt: skip
-            facts = f"{model} · {target} · Sharpe {number(sharpes[symbol])}"
-            unit = keyed.get((target, model, symbol), {})
-            facts += "".join(f" · {COLUMNS[name].label} {COLUMNS[name].write(unit[name])}"
-                             for name in ("max_drawdown", "hit_rate") if name in unit)  # fmt: skip
-            panels.append(Panel(symbol, typeset(facts), picture))
+            label = f"Close, position and growth of {symbol} by {model} on {target}"
+            name = f"symbol-{len(panels)}"
+            picture = plots.symbol_detail(bars, colour=order.colour(model), name=name, label=label)
+            written = [f"{COLUMNS[fact].label} {typeset(COLUMNS[fact].write(values[fact]))}" for fact in DETAIL_FACTS]
+            panels.append(Panel(str(symbol), " · ".join([model, target, *written]), picture))
     return panels

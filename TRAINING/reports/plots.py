@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from TRAINING.reports import style
-from TRAINING.reports.columns import COLUMNS, label_of, percent, typeset, whole
+from TRAINING.reports.columns import label_of, number, percent, typeset, whole
 from TRAINING.reports.style import LIGHT
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def shorten(name: object, length: int) -> str:
 
 
 def paint_equity(upper: Axes, lower: Axes, lines: Sequence[Line], dates: int) -> None:
-    """Growth of 1 on ``upper``, drawdown on ``lower``; the growth's scale is logarithmic where it spans a factor of 3."""
+    """Growth on ``upper``, drawdown on ``lower``; growth is on a logarithmic scale where it spans a factor of 3."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     floor, top = min(line.growth.min() for line in lines), max(line.growth.max() for line in lines)
@@ -222,9 +222,10 @@ def distributions(
             median = float(np.median(found))
             axis.plot([median, median], [base, base + 0.68], color=colour, linewidth=2)
             axis.text(edges[0], base + 0.74, shorten(model, 24), color=LIGHT["ink"], va="bottom")
-            above = np.mean(found > reference)
-            axis.text(edges[-1], base + 0.74, f"median {typeset(COLUMNS[metric].write(median))} · {percent(above, 0)} above {reference:g}",
-                      color=LIGHT["muted"], va="bottom", ha="right", fontsize=11.5)  # fmt: skip
+            facts = (
+                f"median {typeset(number(median, 3))} · {percent(np.mean(found > reference), 0)} above {reference:g}"
+            )
+            axis.text(edges[-1], base + 0.74, facts, color=LIGHT["muted"], va="bottom", ha="right", fontsize=11.5)
             axis.axhline(base, color=LIGHT["line"], linewidth=0.8)
         axis.axvline(reference, color=LIGHT["strong"], linewidth=1, linestyle=(0, (4, 3)))
         axis.set(xlim=(edges[0], edges[-1]), ylim=(-0.02, len(values)), yticks=[])
@@ -237,8 +238,10 @@ def distributions(
 
 
 def coverage(quality: pd.DataFrame, *, name: str, label: str, narrow: bool) -> Markup:
-    """Which symbols have bars when: a bar per symbol (columns ``symbol``, ``first``, ``last``), or with more than ``COVERAGE_BARS``
-    their number over time."""
+    """Which symbols have bars when: columns ``symbol``, ``first``, ``last``.
+
+    One bar per symbol; of more than ``COVERAGE_BARS`` symbols the number over time.
+    """
     from matplotlib.dates import date2num
 
     width = NARROW if narrow else WIDE
@@ -274,8 +277,8 @@ def coverage(quality: pd.DataFrame, *, name: str, label: str, narrow: bool) -> M
 def symbol_detail(frame: pd.DataFrame, *, colour: str, name: str, label: str) -> Markup:
     """One symbol: its close over the shaded position, and growth after costs beneath against holding it.
 
-    Columns ``session``, ``close``, ``position`` (-1..1), ``net_return``. The shade's height is the position's size, blue for
-    long and orange for short.
+    Columns ``session``, ``close``, ``position`` (-1..1), ``net_return``. The shade's height is the position's size,
+    blue for long and orange for short.
     """
     height = 312
     rows = frame.sort_values("session")

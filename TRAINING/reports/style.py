@@ -1,7 +1,7 @@
 """One look for every picture: the palette, and matplotlib figures as inline SVG or PNG without global state.
 
-A figure is drawn in the light colours. In the SVG each of them becomes the CSS variable of the same name, so that the page
-turns its pictures dark together with its text.
+A figure is drawn in the light colours. In the SVG each of them becomes the CSS variable of the same name, so that the
+page turns its pictures dark together with its text.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# name: (light, dark). The series are the Okabe-Ito colours, told apart with every common colour blindness; their dark forms
-# are lighter. Light values are unique, since they are what the SVG is searched for.
+# name: (light, dark). The series are Okabe and Ito's colours, told apart with every common colour blindness, a little
+# darker on light and lighter on dark. Light values are unique, since the SVG is searched for them.
 PALETTE: dict[str, tuple[str, str]] = {
     "page": ("#f6f7f8", "#0e1318"),
     "card": ("#ffffff", "#161d24"),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from TRAINING.reports.columns import COLUMNS, Column, column_of, label_of, number, text, typeset, whole
-from TRAINING.reports.leaderboard import beaten
+from TRAINING.reports import plots
+from TRAINING.reports.columns import COLUMNS, Column, column_of, number, text, typeset, whole
+from TRAINING.reports.leaderboard import tally
 from TRAINING.reports.panels import Order
 
 SYMBOL_ROWS = 2500  # of all per-symbol tables together, so that the page stays light
@@ -16,7 +17,7 @@ FLAGGED_SYMBOLS = 60
 EXAMPLES = 8  # symbols named for one reason
 MONEY = ("annual_return", "max_drawdown", "hit_rate", "profit_factor", "win_loss_ratio", "turnover", "exposure")
 MINOR = ("symbols", "profit_factor", "win_loss_ratio", "turnover", "exposure")
-FLAGS = ("bad_rows", "duplicates", "stale")
+FLAGS = ("bad_rows", "duplicates", "unsorted", "stale")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def cell(column: Column, value: object) -> str:
 
 def frame_table(frame: pd.DataFrame, names: list[str], title: str = "") -> Table:
     """The named columns, those without any value left out but for the first."""
-    kept = [name for place, name in enumerate(names) if not place or frame[name].notna().any()]
+    kept = [name for place, name in enumerate(names) if not place or frame[name].replace("", np.nan).notna().any()]
     columns = [column_of(name, frame[name]) for name in kept]
     values = [[cell(column, value) for value in frame[column.name]] for column in columns]
     rows = [list(row) for row in zip(*values, strict=True)]
@@ -131,8 +132,8 @@ def _entry(row: dict, leaderboard: pd.DataFrame, order: Order, columns: dict[str
     baseline = row["kind"] == "baseline"
     low, high = row["sharpe_low"], row["sharpe_high"]
     values = [Value(column.label, cell(column, row[name]), name in MINOR) for name, column in columns.items()]
-    values.append(Value("beats\u00a0on loss", beaten(leaderboard, row, "beats_score", "loss")))
-    values.append(Value("beats\u00a0on Sharpe", beaten(leaderboard, row, "beats_money", "sharpe")))
+    values.append(Value("beats\u00a0on loss", tally(leaderboard, row, "loss")))
+    values.append(Value("beats\u00a0on Sharpe", tally(leaderboard, row, "sharpe")))
     return Entry(
         rank=whole(row["rank"]),
         model=text(row["model"]),
@@ -146,7 +147,7 @@ def _entry(row: dict, leaderboard: pd.DataFrame, order: Order, columns: dict[str
 
 
 def symbol_tables(units: pd.DataFrame, order: Order) -> tuple[list[Table], int]:
-    """One table per model and target, best Sharpe ratio first, as many as ``SYMBOL_ROWS`` allows; the number left out."""
+    """One table per model and target, best Sharpe ratio first, while ``SYMBOL_ROWS`` allows; and the number left out."""
     leading = ["symbol", "test_rows", "rounds", "seconds"]
     hidden = {"model", "target", "status", "reason", "notes", "train_rows", "validation_rows"}
     tables, used, left_out = [], 0, 0
@@ -180,23 +181,28 @@ class Ending:
 
 
 def failures(units: pd.DataFrame) -> list[Ending]:
-    """Failed and skipped units by reason, the most frequent first; the remarks of finished ones behind."""
+    """Failed and skipped units by reason, the most frequent first; the remarks on finished ones behind.
+
+    Reasons that differ in their numbers only count as one, shown by its first.
+    """
     if units.empty:
         return []
     frame = units.reindex(columns=["model", "target", "symbol", "status", "reason", "notes"]).map(text)
     ended = frame[frame["status"] != "done"]
-    remarked = frame[(frame["status"] == "done") & (frame["notes"] != "")].assign(status="remark")
     ended = ended.assign(reason=ended["reason"].where(ended["reason"] != "", "no reason was recorded"))
+    remarked = frame[(frame["status"] == "done") & (frame["notes"] != "")]
     found = []
-    for rows, column in ((ended, "reason"), (remarked, "notes")):
-        groups = [
-            Ending(
-                status, reason, len(group), _listed(group["model"] + " on " + group["target"]), _listed(group["symbol"])
-            )
-            for (status, reason), group in rows.groupby(["status", column])
-        ]
-        found += sorted(groups, key=lambda group: (-group.count, group.status, group.reason))
+    for rows in (ended, remarked.assign(status="remark", reason=remarked["notes"])):
+        kinds = rows["reason"].str.replace(r"\d[\d.,:-]*", "#", regex=True)
+        groups = [_ending(group) for _, group in rows.groupby([rows["status"], kinds])]
+        found += sorted(groups, key=lambda ending: (-ending.count, ending.status, ending.reason))
     return found
+
+
+def _ending(group: pd.DataFrame) -> Ending:
+    reason = group["reason"].iloc[0] + (" (and alike)" if group["reason"].nunique() > 1 else "")
+    where = (group["model"] + " on " + group["target"]).where(group["model"] != "", "reading the data")
+    return Ending(group["status"].iloc[0], reason, len(group), _listed(where), _listed(group["symbol"]))
 
 
 def _listed(names: pd.Series) -> str:
@@ -219,13 +225,19 @@ def quality_tiles(quality: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def quality_table(quality: pd.DataFrame) -> tuple[Table | None, int]:
-    """The symbols with bad rows, duplicates or a stale end (all, when they are few), and how many more have such a flag."""
+    """The symbols with a problem, bad rows, duplicates or a stale end (all, where they are few), the worst first.
+
+    Returns the table and how many flagged symbols it leaves out.
+    """
     if quality.empty:
         return None, 0
-    flags = quality.reindex(columns=list(FLAGS)).apply(pd.to_numeric, errors="coerce").fillna(0).astype(float)
-    chosen = quality.assign(_flags=flags.sum(axis=1))
-    if len(quality) > 30:
-        chosen = chosen[chosen["_flags"] > 0]
-    chosen = chosen.sort_values(["_flags", "symbol"], ascending=[False, True], kind="stable").drop(columns="_flags")
+    quality = quality.reset_index(drop=True)
+    flags = quality.reindex(columns=list(FLAGS)).apply(pd.to_numeric, errors="coerce").fillna(0).sum(axis=1)
+    problem = quality.reindex(columns=["problem"])["problem"].map(text) != ""
+    order = pd.DataFrame({"problem": ~problem, "flags": -flags.astype(float), "symbol": quality["symbol"].map(text)})
+    order = order.sort_values(["problem", "flags", "symbol"]).index
+    if len(quality) > plots.COVERAGE_BARS:
+        order = order[(problem | (flags > 0)).loc[order]]
+    chosen = quality.loc[order]
     names = ["symbol", *(name for name in chosen.columns if name != "symbol")]
     return frame_table(chosen.head(FLAGGED_SYMBOLS), names), max(len(chosen) - FLAGGED_SYMBOLS, 0)

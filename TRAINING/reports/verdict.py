@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from TRAINING.reports.columns import COLUMNS, DASH, label_of, number, typeset
-from TRAINING.reports.leaderboard import names_in, rivals
+from TRAINING.reports.leaderboard import beaten, rivals
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,17 @@ def evidence(leaderboard: pd.DataFrame) -> list[Evidence]:
     """One entry per model row of a complete leaderboard, in its order."""
     found = []
     for row in leaderboard[leaderboard["kind"] == "model"].to_dict("records"):
-        by_loss = rivals(leaderboard, row["target"], "loss")
-        by_money = rivals(leaderboard, row["target"], "sharpe")
         found.append(
             Evidence(
-                model=str(row["model"]), target=str(row["target"]), loss_name=label_of(row["loss_name"]) or "loss",
-                loss_rivals=by_loss, loss_beaten=tuple(name for name in names_in(row["beats_score"]) if name in by_loss),
-                money_rivals=by_money,
-                money_beaten=tuple(name for name in names_in(row["beats_money"]) if name in by_money),
+                model=str(row["model"]),
+                target=str(row["target"]),
+                loss_name=label_of(row["loss_name"]) or "loss",
+                loss_rivals=rivals(leaderboard, row["target"], "loss"),
+                loss_beaten=beaten(leaderboard, row, "loss"),
+                money_rivals=rivals(leaderboard, row["target"], "sharpe"),
+                money_beaten=beaten(leaderboard, row, "sharpe"),
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -89,7 +90,8 @@ def headline(leaderboard: pd.DataFrame) -> str:
         )
     return (
         f"No model beat every baseline. The nearest is {best.model} on {best.target}: a lower {best.loss_name} than "
-        f"{len(best.loss_beaten)} of {losses} and a higher Sharpe ratio after costs than {len(best.money_beaten)} of {sharpes}."
+        f"{len(best.loss_beaten)} of {losses} and a higher Sharpe ratio after costs than {len(best.money_beaten)} of "
+        f"{sharpes}."
     )
 
 
@@ -99,7 +101,10 @@ def _all(count: int) -> str:
 
 @dataclass(frozen=True)
 class Card:
-    """The best-ranked model of one target: its figures (label, value, aside) and what it beats (measure, beaten, rivals)."""
+    """The best-ranked model of one target.
+
+    ``figures`` are (label, value, aside); ``comparisons`` are (measure, baselines beaten, all baselines).
+    """
 
     target: str
     model: str
@@ -124,18 +129,26 @@ def cards(leaderboard: pd.DataFrame) -> list[Card]:
             entry.target, entry.model,
             tuple((label, typeset(value), typeset(aside)) for label, value, aside in figures if value != DASH),
             (
-                (f"Lower {entry.loss_name}", entry.loss_beaten, entry.loss_rivals),
-                ("Higher Sharpe ratio", entry.money_beaten, entry.money_rivals),
+                (_capital(entry.loss_name), entry.loss_beaten, entry.loss_rivals),
+                ("Sharpe ratio after costs", entry.money_beaten, entry.money_rivals),
             ),
         )  # fmt: skip
     return list(found.values())
 
 
-def against(beaten: tuple[str, ...], against: tuple[str, ...]) -> str:
-    """``2 of 3 (not ridge)``: the baselines beaten, those that were not by name."""
-    if not against:
-        return "nothing to compare with"
-    missed = [name for name in against if name not in beaten]
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
+
+
+def against(beaten: tuple[str, ...], rivals: tuple[str, ...]) -> str:
+    """``beats 2 of 3 baselines (not ridge)``: how many are beaten, and the others by name."""
+    if not rivals:
+        return "no baseline to compare with"
+    missed = [name for name in rivals if name not in beaten]
     if not missed:
-        return f"all {len(against)}" if len(against) > 1 else f"the one ({against[0]})"
-    return f"{len(beaten)} of {len(against)} (not {', '.join(missed)})" if beaten else f"none of {len(against)}"
+        return f"beats {_all(len(rivals))}"
+    return (
+        f"beats {len(beaten)} of {len(rivals)} baselines (not {', '.join(missed)})"
+        if beaten
+        else f"beats none of {len(rivals)} baselines"
+    )

@@ -24,7 +24,9 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise LockedError(f"{folder}: another run is writing here; wait for it, or choose another --output-dir") from error
+        raise LockedError(
+            f"{folder}: another run is writing here; wait for it, or choose another --output-dir"
+        ) from error
     try:
         yield
     finally:

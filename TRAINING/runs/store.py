@@ -13,6 +13,11 @@ from DATA_PROCESSING.atomic import sync_folder, write_atomically, write_durably
 from DATA_PROCESSING.symbols import file_stem
 from TRAINING.runs.manifest import NAME, read_sealed, seal
 
+_OURS = frozenset(
+    (".lock", "units", "labeled", "config.resolved.yaml", "env.json", "log.txt", "metrics.jsonl", "leaderboard.csv",
+     "units.csv", "report.html", NAME)
+)  # fmt: skip
+
 
 def write_sealed(folder: Path, body: dict, files: dict[str, bytes]) -> None:
     """Write a folder of files and its manifest, whole or not at all, in place of what was there."""
@@ -36,27 +41,35 @@ class RunFolder:
     path: Path
 
     def create(self) -> None:
-        """Make the folder, and find out before any work whether it can be written.
+        """Make the folder, and find out before any work whether it can be written and is ours.
 
         Raises
         ------
         ConfigError
-            It cannot be made or written.
+            It cannot be made or written, or holds something that is no run.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / ".writable", b"")
             (self.path / ".writable").unlink()
+            strange = sorted({path.name for path in self.path.iterdir()} - _OURS)
         except OSError as error:
-            raise ConfigError(f"{self.path}: cannot write there ({error.strerror}); choose another --output-dir") from error
+            raise ConfigError(
+                f"{self.path}: cannot write there ({error.strerror}); choose another --output-dir"
+            ) from error
+        if strange and not (self.path / NAME).exists():
+            raise ConfigError(
+                f"{self.path}: not a run folder, it holds {strange[0]!r}; choose a new or empty --output-dir"
+            )
 
     def clear(self) -> None:
-        """Remove every result; the folder itself stays."""
-        for name in ("units", "labeled"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        for path in self.path.glob("*.*"):
-            if path.is_file() and path.name != ".lock":
-                path.unlink()
+        """Remove every result of a run; what somebody else put there stays."""
+        for name in _OURS - {".lock"}:
+            path = self.path / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     @property
     def tables(self) -> Path:

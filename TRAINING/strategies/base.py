@@ -38,7 +38,9 @@ def hold_out_tail(X: pd.DataFrame, rows: RowInfo | None) -> tuple[np.ndarray, np
     else:
         symbols, sessions = np.zeros(len(X), int), np.arange(len(X)).astype("datetime64[D]")
         if rows is not None:
-            raise DataError("rows with label_end needs X with timestamps in its index; set (symbol, timestamp) as the index")
+            raise DataError(
+                "rows with label_end needs X with timestamps in its index; set (symbol, timestamp) as the index"
+            )
     label_sessions = None if rows is None else rows.label_end.astype("datetime64[D]")
     return purged_tail(
         sessions, label_sessions, split["early_stopping"], symbols=np.asarray(symbols), purge_rows=split["purge_rows"]

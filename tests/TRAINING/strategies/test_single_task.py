@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from CONFIG.config_loader import load_model_config
+from CONFIG.errors import ConfigError, DataError
+from DATA_PROCESSING.dataset import RowInfo
+from TRAINING.evaluation.splits import purged_tail
+from TRAINING.model_fun import LightGBMTrainer
+from TRAINING.strategies import SingleTaskStrategy
+
+SMOKE = {"n_estimators": 30, "early_stopping_rounds": 5, "min_data_in_leaf": 10}
+
+
+def make_strategy() -> SingleTaskStrategy:
+    return SingleTaskStrategy("lightgbm", load_model_config("lightgbm", variant="smoke", overrides=SMOKE))
+
+
+def test_given_validation_rows_are_used_as_they_are(make_planted) -> None:
+    X, y = make_planted(500, "regression")
+    model = make_strategy().train(X[:400], y[:400], X[400:], y[400:])
+    alone = LightGBMTrainer(make_strategy().model_config).train(X[:400], y[:400], X[400:], y[400:])
+    np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+def test_without_them_the_purged_tail_stops_early(make_planted) -> None:
+    """The held-out rows are the last 20 % of sessions; rows whose label ends there are in neither part."""
+    X, y = make_planted(500, "regression")
+    timestamps = X.index.get_level_values("timestamp")
+    ends = np.full(500, np.datetime64("NaT", "ns"))
+    ends[:-5] = timestamps.tz_localize(None)[5:]
+    rows = RowInfo(ends)
+    model = make_strategy().train(X, y, rows=rows)
+    assert set(model.history) == {"train", "validation"}
+
+    days = timestamps.tz_localize(None).to_numpy().astype("datetime64[D]")
+    head, tail = purged_tail(days, ends.astype("datetime64[D]"), 0.2)
+    assert tail.sum() == 95  # 100 sessions, the last 5 without a label
+    assert head.sum() == 395
+    alone = LightGBMTrainer(make_strategy().model_config).train(X[head], y[head], X[tail], y[tail])
+    np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+def test_without_rows_a_fixed_number_is_purged(make_planted) -> None:
+    X, y = make_planted(500, "regression")
+    plain = X.reset_index(drop=True), y.reset_index(drop=True)
+    model = make_strategy().train(*plain)
+    alone = LightGBMTrainer(make_strategy().model_config).train(
+        plain[0][:395], plain[1][:395], plain[0][400:], plain[1][400:]
+    )
+    np.testing.assert_array_equal(model.predict(plain[0]), alone.predict(plain[0]))
+    with pytest.raises(DataError, match="timestamps in its index"):
+        make_strategy().train(*plain, rows=RowInfo(np.full(500, np.datetime64("2030-01-01", "ns"))))
+
+
+def test_unknown_model_is_suggested(make_planted) -> None:
+    X, y = make_planted(500, "regression")
+    with pytest.raises(ConfigError, match="did you mean 'lightgbm'"):
+        SingleTaskStrategy("lightgmb").train(X, y)

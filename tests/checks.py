@@ -1,0 +1,388 @@
+"""The contract of every trainer, checked over the whole registry. A new model is covered by being in the table."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.feature_selection import RFECV
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV
+
+import TRAINING.model_fun.base as base
+from CONFIG.config_loader import load_model_config, model_names
+from CONFIG.errors import ConfigError, DataError, IntegrityError
+from DATA_PROCESSING.dataset import Dataset, RowInfo
+from TRAINING.artifacts import load_artifact, save_artifact
+from TRAINING.model_fun import MODELS, trainer_class
+from TRAINING.model_fun.base import Trainer
+
+TASKS = ("binary", "regression")
+each_model = pytest.mark.parametrize("model", sorted(MODELS))
+each_task = pytest.mark.parametrize("task", TASKS)
+
+
+def trained(model: str, X: pd.DataFrame, y: pd.Series, *validation, **overrides) -> Trainer:
+    config = load_model_config(model, variant="smoke", overrides=overrides)
+    return trainer_class(model)(config).train(X, y, *validation)
+
+
+def skill(trainer: Trainer, X: pd.DataFrame, y: pd.Series) -> float:
+    score = trainer.predict_score(X)
+    return roc_auc_score(y, score) if trainer.task == "binary" else r2_score(y, score)
+
+
+@pytest.fixture(params=TASKS)
+def planted(request: pytest.FixtureRequest, make_planted) -> tuple[pd.DataFrame, pd.Series]:
+    return make_planted(600, request.param)
+
+
+def test_table_yaml_and_class_are_in_step() -> None:
+    assert set(MODELS) == set(model_names())
+    for model in MODELS:
+        assert trainer_class(model).name == model
+        assert issubclass(trainer_class(model), Trainer)
+        assert inspect.getdoc(trainer_class(model))
+
+
+@each_model
+def test_public_name_is_importable(model: str) -> None:
+    import TRAINING.model_fun as package
+
+    assert getattr(package, trainer_class(model).__name__) is trainer_class(model)
+
+
+@each_model
+def test_learns_a_planted_signal_and_no_noise(model: str, planted) -> None:
+    X, y = planted
+    train, test = slice(0, 400), slice(400, None)
+    trainer = trained(model, X[train], y[train])
+    floor = 0.75 if trainer.task == "binary" else 0.35
+    assert skill(trainer, X[test], y[test]) > floor
+
+    shuffled = pd.Series(np.random.default_rng(1).permutation(y.to_numpy()), index=y.index, name=y.name)
+    noise = trained(model, X[train], shuffled[train])
+    ceiling = 0.62 if trainer.task == "binary" else 0.1
+    assert skill(noise, X[test], shuffled[test]) < ceiling
+
+
+@each_model
+def test_same_seed_same_predictions(model: str, planted) -> None:
+    X, y = planted
+    first, second, other = (trained(model, X, y, seed=seed).predict_score(X) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+@each_model
+def test_inputs_stay_as_they_were(model: str, planted) -> None:
+    X, y = planted
+    before_X, before_y = X.copy(deep=True), y.copy(deep=True)
+    trainer = trained(model, X[:400], y[:400], X[400:], y[400:])
+    trainer.predict(X)
+    pd.testing.assert_frame_equal(X, before_X)
+    pd.testing.assert_series_equal(y, before_y)
+
+
+@each_model
+def test_one_row_predicts_as_in_a_batch(model: str, planted) -> None:
+    X, y = planted
+    trainer = trained(model, X, y)
+    if trainer.context_rows:
+        pytest.skip("a sequence model needs the rows before")
+    batch = trainer.predict_score(X[:20])
+    one_by_one = np.concatenate([trainer.predict_score(X[i : i + 1]) for i in range(20)])
+    np.testing.assert_array_equal(batch, one_by_one)
+
+
+@each_model
+def test_predictions_have_shape_and_meaning(model: str, planted) -> None:
+    X, y = planted
+    trainer = trained(model, X, y)
+    prediction = trainer.predict(X)
+    assert prediction.shape == (len(X),)
+    if trainer.task == "binary":
+        assert set(prediction) <= {0, 1}
+        probability = trainer.predict_proba(X)
+        assert probability.shape == (len(X), 2)
+        np.testing.assert_allclose(probability.sum(axis=1), 1)
+        np.testing.assert_array_equal(prediction, probability[:, 1] > 0.5)
+    else:
+        np.testing.assert_array_equal(prediction, trainer.predict_score(X))
+        with pytest.raises(ConfigError, match="predict_proba needs a binary target"):
+            trainer.predict_proba(X)
+
+
+@each_model
+def test_predictions_are_the_estimators_own(model: str, planted) -> None:
+    """What a user gets from ``joblib.load(...).predict(X)`` is what the trainer says."""
+    X, y = planted
+    trainer = trained(model, X[:400], y[:400], X[400:], y[400:])
+    own = trainer.model.predict_proba(X)[:, 1] if is_classifier(trainer.model) else trainer.model.predict(X)
+    np.testing.assert_allclose(trainer.predict_score(X), own, rtol=1e-6)
+
+
+@each_model
+def test_column_order_at_predict_does_not_matter(model: str, planted) -> None:
+    X, y = planted
+    trainer = trained(model, X, y)
+    assert trainer.features == list(X.columns)
+    shuffled = X[X.columns[::-1]].assign(unused=1.0)
+    np.testing.assert_array_equal(trainer.predict_score(shuffled), trainer.predict_score(X))
+
+
+@each_model
+def test_missing_columns_are_shown(model: str, planted) -> None:
+    X, y = planted
+    trainer = trained(model, X, y)
+    renamed = X.rename(columns={"signal": "signl"})
+    with pytest.raises(DataError, match=r"lacks 1 of the 10 training columns: signal; unknown to it: signl"):
+        trainer.predict(renamed)
+
+
+@each_model
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinity_is_named(model: str, planted, value: float) -> None:
+    X, y = planted
+    broken = X.copy()
+    broken.iloc[[7, 9], 3] = value
+    with pytest.raises(DataError, match=rf"'signal' has 2 infinite values, the first at .*{X.index[7][1].date()}"):
+        trained(model, broken, y)
+    trainer = trained(model, X, y)
+    with pytest.raises(DataError, match="'signal' has 2 infinite values"):
+        trainer.predict(broken)
+
+
+@each_model
+def test_missing_values_as_declared(model: str, planted) -> None:
+    X, y = planted
+    holes = X.copy()
+    holes.iloc[5, 2] = np.nan
+    if trainer_class(model).allows_nan:
+        assert np.isfinite(trained(model, holes, y).predict_score(holes)).all()
+    else:
+        with pytest.raises(DataError, match="1 missing values"):
+            trained(model, holes, y)
+
+
+@each_model
+def test_a_feature_without_any_value_is_noted(model: str, planted) -> None:
+    X, y = planted
+    empty = X.assign(hollow=np.float32(np.nan))
+    if not trainer_class(model).allows_nan:
+        pytest.skip("missing values are refused")
+    assert trained(model, empty, y).notes == ["features without any value in training, so unused: hollow"]
+
+
+@each_model
+def test_labels_are_checked(model: str, planted) -> None:
+    X, y = planted
+    with pytest.raises(DataError, match="600 rows.*599|599 rows.*600"):
+        trained(model, X, y[:-1])
+    with pytest.raises(DataError, match="different indexes"):
+        trained(model, X, y.iloc[::-1])
+    with pytest.raises(DataError, match="3 missing or infinite labels"):
+        trained(model, X, y.mask(np.arange(len(y)) < 3))
+    with pytest.raises(DataError, match="X_val and y_val come together"):
+        trained(model, X, y, X)
+    with pytest.raises(DataError, match="one target, got a table of 2"):
+        trained(model, X, pd.concat([y, y], axis=1))
+
+
+@each_model
+def test_a_target_that_does_not_vary_is_refused(model: str, make_planted) -> None:
+    X, y = make_planted(300, "binary")
+    with pytest.raises(DataError, match="one class only, 1 in all 300 rows"):
+        trained(model, X, y * 0 + 1)
+    X, y = make_planted(300, "regression")
+    with pytest.raises(DataError, match="constant, 0.5 in all 300 rows"):
+        trained(model, X, y * 0 + 0.5)
+
+
+@each_model
+def test_too_few_rows_for_one_split_is_an_error(model: str, planted) -> None:
+    X, y = planted
+    with pytest.raises(DataError, match="no split is possible"):
+        trained(model, X[:6], pd.Series([0, 1, 0, 1, 0, 1.0], X.index[:6], name="outcome"))
+
+
+@each_model
+def test_task_follows_our_labels_then_the_values(model: str, planted) -> None:
+    X, y = planted
+    zero_one = (y > 0).astype(float)
+    assert trained(model, X, zero_one.rename("fwd_ret_5")).task == "regression"
+    assert trained(model, X, zero_one.rename("y_will_peak")).task == "binary"
+    assert trained(model, X, zero_one.rename("mine")).task == "binary"
+    assert trained(model, X, zero_one.rename("mine"), task="regression").task == "regression"
+    with pytest.raises(DataError, match="must be 0 or 1"):
+        trained(model, X, (y * 0 + np.arange(len(y)) % 3).rename("y_will_peak"))
+
+
+@each_model
+def test_estimator_serves_scikit_learn(model: str, planted) -> None:
+    X, y = planted
+    estimator = trained(model, X[:400], y[:400], X[400:], y[400:]).model
+    assert clone(estimator).get_params() == estimator.get_params()
+    grid = GridSearchCV(
+        estimator, {"n_estimators": [5, 10], "max_depth": [2, 3]}, cv=2, scoring="neg_mean_squared_error"
+    )
+    assert grid.fit(X, y).best_params_["n_estimators"] in (5, 10)
+    selector = RFECV(estimator, step=4, cv=2, scoring="neg_mean_squared_error").fit(X, y)
+    assert selector.support_[3], "the planted column is kept"
+
+
+@each_model
+def test_estimator_survives_joblib(model: str, planted, tmp_path: Path) -> None:
+    X, y = planted
+    trainer = trained(model, X, y)
+    joblib.dump(trainer.model, tmp_path / "model.pkl")
+    np.testing.assert_array_equal(joblib.load(tmp_path / "model.pkl").predict(X), trainer.model.predict(X))
+    json.dumps(trainer.config)
+
+
+@each_model
+def test_importance_is_a_share(model: str, planted) -> None:
+    X, y = planted
+    trainer = trained(model, X, y)
+    importance = trainer.get_feature_importance(target="outcome")
+    assert importance.index[0] == "signal"
+    assert set(importance.index) == set(X.columns)
+    assert importance.is_monotonic_decreasing
+    assert importance.sum() == pytest.approx(1)
+    with pytest.raises(ConfigError, match="did you mean 'outcome'"):
+        trainer.get_feature_importance(target="outcom")
+
+
+@each_model
+def test_early_stopping_needs_validation_rows(model: str, planted) -> None:
+    X, y = planted
+    rounds = {"n_estimators": 400, "learning_rate": 0.5, "early_stopping_rounds": 5}
+    without = trained(model, X[:400], y[:400], **rounds)
+    assert without.rounds == 400
+    assert set(without.history) == {"train"}
+    early = trained(model, X[:400], y[:400], X[400:], y[400:], **rounds)
+    assert early.rounds < 100
+    assert set(early.history) == {"train", "validation"}
+    (metric,) = early.history["validation"]
+    assert np.argmin(early.history["validation"][metric]) + 1 == early.rounds
+
+
+@each_model
+def test_sample_weight_is_used(model: str, planted) -> None:
+    X, y = planted
+    rows = RowInfo(np.full(len(X), np.datetime64("2030-01-01", "ns")), np.linspace(0.01, 1, len(X)))
+    config = load_model_config(model, variant="smoke")
+    weighted = trainer_class(model)(config).train(X, y, rows=rows).predict_score(X)
+    assert not np.array_equal(weighted, trained(model, X, y).predict_score(X))
+    with pytest.raises(DataError, match="rows describes 5 rows"):
+        trainer_class(model)(config).train(X, y, rows=rows.take(np.arange(5)))
+
+
+@each_model
+def test_fit_many_equals_one_by_one(model: str, make_planted) -> None:
+    datasets = []
+    for seed in range(3):
+        X, y = make_planted(300, "regression", seed)
+        rows = RowInfo(np.full(300, np.datetime64("2030-01-01", "ns")))
+        whole = Dataset(X, y if seed != 1 else y * 0, rows)
+        datasets.append((whole.take(np.arange(200)), whole.take(np.arange(200, 300))))
+    config = load_model_config(model, variant="smoke")
+    many = trainer_class(model)(config).fit_many(datasets)
+    assert isinstance(many[1], DataError), "one symbol's fault stands in its place"
+    for i in (0, 2):
+        (train, validation), together = datasets[i], many[i]
+        alone = trainer_class(model)(config).train(train.X, train.y, validation.X, validation.y, rows=train.rows)
+        np.testing.assert_array_equal(together.predict_score(train.X), alone.predict_score(train.X))
+
+
+@each_model
+def test_artifact_predicts_as_before(model: str, planted, tmp_path: Path) -> None:
+    X, y = planted
+    trainer = trained(model, X[:400], y[:400], X[400:], y[400:])
+    save_artifact(trainer, tmp_path / "artifact")
+    loaded = load_artifact(tmp_path / "artifact")
+    np.testing.assert_array_equal(loaded.predict_score(X), trainer.predict_score(X))
+    pd.testing.assert_series_equal(loaded.get_feature_importance(), trainer.get_feature_importance())
+    assert (loaded.history, loaded.config, loaded.task) == (trainer.history, trainer.config, trainer.task)
+    assert not list((tmp_path / "artifact").glob("*.pkl"))
+
+
+@each_model
+def test_damaged_artifact_is_refused(model: str, planted, tmp_path: Path) -> None:
+    X, y = planted
+    folder = tmp_path / "artifact"
+    save_artifact(trained(model, X, y), folder)
+    for path in sorted(folder.iterdir()):
+        whole = path.read_bytes()
+        for damaged in (whole[: len(whole) // 2], b"", whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:]):
+            path.write_bytes(damaged)
+            with pytest.raises(IntegrityError, match="train this unit again"):
+                load_artifact(folder)
+        path.unlink()
+        with pytest.raises(IntegrityError, match="missing"):
+            load_artifact(folder)
+        path.write_bytes(whole)
+    load_artifact(folder)
+
+
+class ReadKeys(dict):
+    """A configuration that remembers which keys were read."""
+
+    def __init__(self, values: dict) -> None:
+        super().__init__(values)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key: str) -> object:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+@each_model
+def test_every_key_is_read(model: str, planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = planted
+    config = ReadKeys(load_model_config(model, variant="smoke"))
+    monkeypatch.setattr(base, "check_model_config", lambda name, given: given)
+    trainer_class(model)(config).train(X[:400], y[:400], X[400:], y[400:])
+    assert set(config) == config.read
+
+
+@each_model
+def test_configuration_is_checked_and_completed(model: str, planted) -> None:
+    X, y = planted
+    with pytest.raises(ConfigError, match="n_estimatorz.*did you mean 'n_estimators'"):
+        trainer_class(model)({"n_estimatorz": 5}).train(X, y)
+    partial = trainer_class(model)({"n_estimators": 5}).train(X, y)
+    assert partial.config == {**load_model_config(model), "n_estimators": 5}
+
+
+@each_model
+def test_none_takes_the_variant_of_the_environment(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_VARIANT", "conservative")
+    assert trainer_class(model)().config == load_model_config(model, variant="conservative")
+
+
+@each_model
+def test_untrained_model_says_so(model: str, planted) -> None:
+    with pytest.raises(ConfigError, match="not trained yet"):
+        trainer_class(model)().predict(planted[0])
+
+
+@each_model
+@each_task
+def test_variants_differ_in_the_promised_direction(model: str, task: str, make_planted) -> None:
+    """Aggressive fits the training rows closer than conservative, in fewer rounds."""
+    X, y = make_planted(600, task)
+    fits = {}
+    for variant in ("conservative", "aggressive"):
+        config = load_model_config(model, variant=variant)
+        trainer = trainer_class(model)(config).train(X, y)
+        (curve,) = trainer.history["train"].values()
+        fits[variant] = (curve[-1], trainer.rounds)
+    assert fits["aggressive"][0] < fits["conservative"][0]
+    assert fits["aggressive"][1] < fits["conservative"][1]
