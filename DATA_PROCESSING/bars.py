@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import DataError
-from DATA_PROCESSING.adjust import adjust_bars
+from DATA_PROCESSING.adjust import adjust_bars, adjustable
 from DATA_PROCESSING.columns import BAR_COLUMNS, PRICE_COLUMNS
-from DATA_PROCESSING.headers import name_columns, read_numbers, read_timestamps
+from DATA_PROCESSING.headers import listed, name_columns, read_numbers, read_timestamps
 from DATA_PROCESSING.sessions import panel_sessions, session_numbers
+from DATA_PROCESSING.symbols import symbol_faults
 
 log = logging.getLogger("barzoo")
+_NO_TIME = np.timedelta64(0)
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class Panel:
     bars : dict of str to DataFrame
         Per symbol ``timestamp, open, high, low, close, volume``, increasing in time.
     quality : DataFrame
-        A row per symbol, those without one usable bar included: ``symbol, rows, first, last, bad_rows, reasons,
-        duplicates, unsorted, adjusted, stale, problem``.
+        A row per symbol, those without one usable bar included: ``symbol, rows`` (valid bars), ``first, last, bad_rows,
+        reasons, duplicates, unsorted, adjusted, stale, problem``. A row that was read is counted once, as one of
+        ``rows``, ``bad_rows`` and ``duplicates``.
     bad_rows : DataFrame
-        The rows set aside: ``symbol, row`` (its position in the source), ``timestamp``, the values, ``reason``.
+        The rows set aside: ``symbol, file, row`` (from 0 below the file's header), ``timestamp``, the values and
+        ``reason``.
     sessions : ndarray of datetime64[D]
         The panel's trading days.
     """
@@ -57,7 +61,7 @@ def read_table(raw: pd.DataFrame, where: str, tz: str, symbol: str | None = None
     raw : DataFrame
         Columns as the source calls them.
     where : str
-        Named in errors.
+        The file, named in errors and beside bad rows.
     tz : str
         Zone of clock times that carry none.
     symbol : str, optional
@@ -66,73 +70,115 @@ def read_table(raw: pd.DataFrame, where: str, tz: str, symbol: str | None = None
     Returns
     -------
     DataFrame
-        ``symbol, row, timestamp, open, high, low, close, volume[, adj_close], text``, where ``text`` names the first
-        column whose value was no number (else empty).
+        ``symbol, file, row, timestamp, open, high, low, close, volume[, adj_close], fault``, where ``fault`` says what
+        could not be read of a row (else empty).
+
+    Raises
+    ------
+    DataError
+        A column is missing, there is no row, or no timestamp can be read.
     """
-    named = raw.rename(columns=name_columns(list(raw.columns), where))
+    named = raw.rename(columns=name_columns(list(raw.columns), where)).reset_index(drop=True)
     if named.empty:
         raise DataError(f"{where}: no rows; expected bars below the header")
-    table = pd.DataFrame({"row": np.arange(len(named))})
     if "symbol" in named:
-        table.insert(0, "symbol", named["symbol"].astype("string").str.strip().to_numpy(object, na_value=symbol or ""))
+        codes, distinct = pd.factorize(named["symbol"])
+        symbols = np.array([*(str(value).strip() for value in distinct), ""], object)[codes]  # missing is -1, the last
     elif symbol is not None:
-        table.insert(0, "symbol", symbol)
+        symbols = symbol.strip()
     else:
         raise DataError(f"{where}: no symbol column; a file of several symbols needs one")
-    times = named["time"].reset_index(drop=True) if "time" in named else None
-    table["timestamp"] = read_timestamps(named["timestamp"].reset_index(drop=True), times, tz, where)
-    text = np.full(len(table), "", object)
+    timestamps, fault = read_timestamps(named["timestamp"], named.get("time"), tz, where)
+    table = {"symbol": symbols, "file": where, "row": np.arange(len(named)), "timestamp": timestamps}
     for column in (*BAR_COLUMNS, "adj_close"):
         if column in named:
             table[column], is_text = read_numbers(named[column])
-            text[is_text & (text == "")] = column
-    table["text"] = text
-    return table
+            fault[is_text & (fault == "")] = f"text in {column}"
+    return pd.DataFrame({**table, "fault": fault})
 
 
-def bad_reasons(table: pd.DataFrame, now: pd.Timestamp) -> np.ndarray:
-    """Why each row is not a valid bar by itself, or an empty text; duplicates are judged elsewhere."""
-    prices = table[list(PRICE_COLUMNS)].to_numpy(float)
-    numbers = table[[column for column in (*BAR_COLUMNS, "adj_close") if column in table]].to_numpy(float)
+def sort_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Order rows by symbol (made categorical) and time, unreadable times last; also say which symbols were unsorted."""
+    codes, symbols = pd.factorize(table["symbol"], sort=True)
+    table = table.assign(symbol=pd.Categorical.from_codes(codes, symbols))
+    times = table["timestamp"].to_numpy("datetime64[ns]")
+    lexical = (np.diff(codes) > 0) | ((np.diff(codes) == 0) & (np.diff(times) >= _NO_TIME))
+    if lexical.all():
+        return table, []
+    known = np.flatnonzero(~np.isnat(times))
+    known = known[np.argsort(codes[known], kind="stable")]
+    backwards = (np.diff(codes[known]) == 0) & (np.diff(times[known]) < _NO_TIME)
+    unsorted = np.unique(codes[known][1:][backwards])
+    return table.iloc[np.lexsort((times, codes))], list(symbols[unsorted])
+
+
+def judge_rows(table: pd.DataFrame, now: pd.Timestamp) -> tuple[np.ndarray, np.ndarray]:
+    """Find the rows that are no valid bars, and those that repeat another.
+
+    Parameters
+    ----------
+    table : DataFrame
+        n rows of `read_table`, as `sort_rows` orders them.
+    now : Timestamp
+        Bars after it are bad.
+
+    Returns
+    -------
+    faults : (n,) ndarray of object
+        The first rule that a row breaks, or an empty text. A missing ``adj_close`` breaks one where the symbol has
+        others. Rows that are valid by themselves and differ at one timestamp are all bad.
+    repeated : (n,) ndarray of bool
+        Valid rows that equal an earlier one.
+    """
+    codes = table["symbol"].cat.codes.to_numpy()
+    of_symbol = np.array(symbol_faults(list(table["symbol"].cat.categories)), object)[codes]
+    faults = np.where(of_symbol != "", of_symbol, table["fault"].to_numpy(object))
+    prices, volume = table[list(PRICE_COLUMNS)].to_numpy(), table["volume"].to_numpy()
     open_, high, low, close = prices.T
-    with np.errstate(invalid="ignore"):
-        rules = [
-            ("symbol is empty", (table["symbol"] == "").to_numpy(bool)),
-            ("unreadable timestamp", table["timestamp"].isna().to_numpy(bool)),
-            ("timestamp in the future", (table["timestamp"] > now).to_numpy(bool)),
-            *((f"text in {column}", (table["text"] == column).to_numpy(bool)) for column in (*BAR_COLUMNS, "adj_close")),
-            ("missing value", np.isnan(numbers).any(axis=1)),
-            ("infinite value", np.isinf(numbers).any(axis=1)),
-            ("price not above zero", (prices <= 0).any(axis=1)),
-            ("adj_close not above zero", (table["adj_close"] <= 0).to_numpy(bool) if "adj_close" in table else False),
-            ("volume below zero", (table["volume"] < 0).to_numpy(bool)),
-            ("high below low", high < low),
-            ("high below open or close", high < np.maximum(open_, close)),
-            ("low above open or close", low > np.minimum(open_, close)),
-        ]
-    reasons = np.full(len(table), "", object)
-    for reason, broken in rules:
-        reasons[broken & (reasons == "")] = reason
-    return reasons
+    adj_close = table["adj_close"].to_numpy() if "adj_close" in table else np.full(len(table), np.nan)
+    is_adjusted = np.isin(codes, np.unique(codes[~np.isnan(adj_close)]))
+    rules = (
+        ("timestamp in the future", (table["timestamp"] > now).to_numpy()),
+        ("missing value", np.isnan(prices).any(axis=1) | np.isnan(volume)),
+        ("missing adj_close", np.isnan(adj_close) & is_adjusted),
+        ("infinite value", np.isinf(prices).any(axis=1) | np.isinf(volume) | np.isinf(adj_close)),
+        ("price not above zero", (prices <= 0).any(axis=1)),
+        ("adj_close not above zero", adj_close <= 0),
+        ("volume below zero", volume < 0),
+        ("high below low", high < low),
+        ("high below open or close", high < np.maximum(open_, close)),
+        ("low above open or close", low > np.minimum(open_, close)),
+        ("adj_close out of proportion", ~adjustable(table)),
+    )
+    for fault, broken in rules:
+        rows = np.flatnonzero(broken)
+        faults[rows[faults[rows] == ""]] = fault
+
+    repeated = np.zeros(len(table), bool)
+    times = table["timestamp"].to_numpy("datetime64[ns]")
+    valid = np.flatnonzero(faults == "")
+    same = (np.diff(codes[valid]) == 0) & (np.diff(times[valid]) == _NO_TIME)
+    shared = valid[np.append(False, same) | np.append(same, False)] if same.any() else valid[:0]
+    repeated[shared] = table.iloc[shared].drop(columns=["file", "row"]).duplicated()
+    distinct = shared[~repeated[shared]]
+    conflict = table.iloc[distinct].duplicated(["symbol", "timestamp"], keep=False).to_numpy()
+    faults[distinct[conflict]] = "conflicting rows for one timestamp"
+    return faults, repeated
 
 
 def build_panel(
-    name: str,
-    tables: dict[str, pd.DataFrame],
-    problems: dict[str, str],
-    settings: dict,
-    now: pd.Timestamp | None = None,
+    name: str, table: pd.DataFrame, problems: dict[str, str], settings: dict, now: pd.Timestamp | None = None
 ) -> Panel:
-    """Validate, then adjust, the tables of a source.
+    """Validate, then adjust, the rows of a source.
 
     Parameters
     ----------
     name : str
         The SOURCE, for messages.
-    tables : dict of str to DataFrame
-        Per symbol what `read_table` returns.
+    table : DataFrame
+        Rows as `read_table` returns them, of any number of symbols in any order.
     problems : dict of str to str
-        Symbols that could not be read at all, and why.
+        What could not be read at all (a symbol, or a file's name), and why.
     settings : dict
         The run config ``bars``.
     now : Timestamp, optional
@@ -141,78 +187,78 @@ def build_panel(
     Raises
     ------
     DataError
-        No usable bar in the whole source, or bad rows under ``on_bad: fail``.
+        No usable bar in the whole source, or bad rows or unreadable files under ``on_bad: fail``.
     """
-    now = now or pd.Timestamp.now("UTC")
-    bars, rows, bad = {}, [], []
-    for symbol in sorted(set(tables) | set(problems)):
-        if symbol in tables:
-            good, bad_rows, row = _check_symbol(symbol, tables[symbol], now)
-            bad.append(bad_rows)
-            if len(good):
-                bars[symbol] = adjust_bars(good, settings["adjust"])
-                row["adjusted"] = settings["adjust"] != "none" and "adj_close" in good
-            else:
-                row["problem"] = f"no valid bar: {row['reasons']}"
-        else:
-            row = {"symbol": symbol, "rows": 0, "bad_rows": 0, "problem": problems[symbol]}
-        rows.append(row)
-    quality = pd.DataFrame(rows, columns=_QUALITY_COLUMNS)
-    bad_rows = pd.concat(bad, ignore_index=True) if bad else pd.DataFrame()
-    if settings["on_bad"] == "fail" and len(bad_rows):
+    if settings["adjust"] == "none":
+        table = table.drop(columns="adj_close", errors="ignore")
+    table, unsorted = sort_rows(table)
+    if unsorted:
+        log.warning("%s: rows of %s are not in time order; sorted", name, listed(unsorted))
+    faults, repeated = judge_rows(table, now or pd.Timestamp.now("UTC"))
+    table["symbol"] = table["symbol"].cat.set_categories(sorted({*table["symbol"].cat.categories, *problems}))
+    is_bad = faults != ""
+    bad_rows = table.drop(columns="fault")[is_bad].assign(reason=faults[is_bad])
+    bad_rows = bad_rows.sort_values(["symbol", "file", "row"], ignore_index=True)
+    if settings["on_bad"] == "fail":
+        _refuse(name, bad_rows, problems)
+    good = table[~is_bad & ~repeated]
+    quality = _quality(good, bad_rows, table[repeated], unsorted, problems)
+    if good.empty:
+        symbol, problem = quality.loc[0, ["symbol", "problem"]]
+        raise DataError(f"{name}: no usable bar in {len(quality)} symbols, the first {symbol!r}: {problem}")
+    adjusted, symbols = adjust_bars(good), good["symbol"].cat
+    edges = np.searchsorted(symbols.codes, np.arange(len(symbols.categories) + 1))
+    bars = {
+        symbol: adjusted.iloc[start:stop].reset_index(drop=True)
+        for symbol, start, stop in zip(symbols.categories, edges[:-1], edges[1:], strict=True)
+        if start < stop
+    }
+    sessions = panel_sessions([adjusted["timestamp"]])
+    usable = quality["rows"] > 0
+    age = len(sessions) - 1 - session_numbers(quality.loc[usable, "last"], sessions)
+    quality.loc[usable, "stale"] = age > settings["stale_sessions"]
+    return Panel(name, bars, quality, bad_rows.astype({"symbol": object}), sessions)
+
+
+def _quality(
+    good: pd.DataFrame, bad: pd.DataFrame, repeats: pd.DataFrame, unsorted: list[str], problems: dict[str, str]
+) -> pd.DataFrame:
+    """A row per symbol (the categories of ``good``) or unreadable file; `Panel` names the columns."""
+    bars = good.groupby("symbol", observed=False)
+    symbols = good["symbol"].cat.categories
+    reasons = dict.fromkeys(symbols, "")
+    for symbol, rows in bad.groupby("symbol", observed=True)["reason"]:
+        reasons[symbol] = "; ".join(f"{count} {reason}" for reason, count in rows.value_counts().sort_index().items())
+    quality = pd.DataFrame(
+        {
+            "symbol": symbols,
+            "rows": bars.size().to_numpy(),
+            "first": bars["timestamp"].min().array,
+            "last": bars["timestamp"].max().array,
+            "bad_rows": bad.groupby("symbol", observed=False).size().to_numpy(),
+            "reasons": list(reasons.values()),
+            "duplicates": repeats.groupby("symbol", observed=False).size().to_numpy(),
+            "unsorted": symbols.isin(unsorted),
+            "adjusted": bars["adj_close"].count().to_numpy() > 0 if "adj_close" in good else False,
+            "stale": False,
+        }
+    )
+    told = ("no valid bar: " + quality["reasons"]).where(quality["rows"] == 0, "")
+    return quality.assign(problem=[problems.get(symbol, text) for symbol, text in zip(symbols, told, strict=True)])
+
+
+def _refuse(name: str, bad_rows: pd.DataFrame, problems: dict[str, str]) -> None:
+    """Raise the first fault of a source that must have none."""
+    cure = "mend them, or set on_bad: quarantine in run_config/bars.yaml"
+    if problems:
+        first = next(iter(problems.values()))
+        raise DataError(f"{name}: {len(problems)} files cannot be used, the first: {first}; {cure}")
+    if len(bad_rows):
         first = bad_rows.iloc[0]
         raise DataError(
-            f"{name}: {len(bad_rows)} bad rows, the first {first['symbol']} at {first['timestamp']}: {first['reason']}; "
-            "mend them, or set on_bad: quarantine in run_config/bars.yaml"
+            f"{name}: {len(bad_rows)} bad rows, the first {first['symbol']} at {first['timestamp']} "
+            f"(row {first['row'] + 1} of {first['file']}): {first['reason']}; {cure}"
         )
-    if not bars:
-        reason = quality["problem"].iloc[0] if len(quality) else "no symbol"
-        raise DataError(f"{name}: no usable bar in {len(quality)} symbols, for example {reason}")
-    sessions = panel_sessions(frame["timestamp"] for frame in bars.values())
-    last = {symbol: session_numbers(frame["timestamp"].iloc[[-1]], sessions)[0] for symbol, frame in bars.items()}
-    age = quality["symbol"].map(last).rsub(len(sessions) - 1)
-    quality["stale"] = (age > settings["stale_sessions"]).to_numpy(bool)
-    for column in ("duplicates", "bad_rows"):
-        quality[column] = quality[column].fillna(0).astype(int)
-    for column in ("unsorted", "adjusted"):
-        quality[column] = quality[column].eq(True)
-    quality["reasons"] = quality["reasons"].fillna("")
-    quality["problem"] = quality["problem"].fillna("")
-    return Panel(name, bars, quality, bad_rows, sessions)
-
-
-_QUALITY_COLUMNS = [
-    "symbol", "rows", "first", "last", "bad_rows", "reasons", "duplicates", "unsorted", "adjusted", "stale", "problem",
-]  # fmt: skip
-
-
-def _check_symbol(symbol: str, table: pd.DataFrame, now: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame, dict]:
-    unsorted = not table["timestamp"].dropna().is_monotonic_increasing
-    if unsorted:
-        log.warning("%s: rows are not in time order; sorted", symbol)
-        table = table.sort_values("timestamp", kind="stable")
-    values = ["timestamp", *(column for column in (*BAR_COLUMNS, "adj_close") if column in table)]
-    reasons = bad_reasons(table, now)
-    repeated = table.duplicated(values).to_numpy() & (reasons == "")
-    candidates = (reasons == "") & ~repeated
-    conflicting = np.zeros(len(table), bool)
-    conflicting[candidates] = table.loc[candidates, "timestamp"].duplicated(keep=False).to_numpy()
-    reasons[conflicting] = "conflicting rows for one timestamp"
-    is_bad = reasons != ""
-    good = table.loc[~is_bad & ~repeated, values].reset_index(drop=True)
-    bad = table.loc[is_bad, ["symbol", "row", *values]].assign(reason=reasons[is_bad])
-    counts = bad["reason"].value_counts().sort_index()
-    row = {
-        "symbol": symbol,
-        "rows": len(good),
-        "first": good["timestamp"].iloc[0] if len(good) else pd.NaT,
-        "last": good["timestamp"].iloc[-1] if len(good) else pd.NaT,
-        "bad_rows": int(is_bad.sum()),
-        "reasons": "; ".join(f"{count} {reason}" for reason, count in counts.items()),
-        "duplicates": int(repeated.sum()),
-        "unsorted": unsorted,
-    }
-    return good, bad, row
 
 
 def bars_fingerprint(bars: pd.DataFrame) -> str:

@@ -74,7 +74,8 @@ def make_dataset(table: pd.DataFrame, target: str, symbol: str | None = None) ->
     Parameters
     ----------
     table : DataFrame
-        A row per bar: ``timestamp``, features, targets, ``label_end``, and a ``symbol`` column unless ``symbol`` is given.
+        A row per bar: ``timestamp``, features, targets, ``label_end``, and a ``symbol`` column unless ``symbol`` is
+        given.
     target : str
     symbol : str, optional
         The table's symbol.

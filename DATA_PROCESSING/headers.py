@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from CONFIG.errors import DataError, did_you_mean
+from CONFIG.errors import ConfigError, DataError
 from DATA_PROCESSING.columns import BAR_COLUMNS
 
 ALIASES = {
@@ -21,9 +24,20 @@ ALIASES = {
     "volume": ("volume", "vol", "v"),
     "adj_close": ("adj_close", "adjclose", "adjusted_close", "close_adj"),
 }
+TEXT_COLUMNS = ("timestamp", "time", "symbol")
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "none")  # in columns of numbers
+
 _NAME_OF = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
-_ZONE = re.compile(r"(?:Z|[+-]\d{2}:?\d{2})$")
-_DATE_ONLY = re.compile(r"^\d{4}-?\d{2}-?\d{2}$")
+_TIMESTAMP = (  # RE2 syntax, matched whole
+    r"^(?P<date>\d{4}-\d\d-\d\d|\d{4}/\d\d/\d\d|\d{4}\.\d\d\.\d\d|\d{8}(?:\.0)?)"
+    r"(?:[T ](?P<clock>\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) ?(?P<zone>Z|UTC|[+-]\d\d(?::?\d\d)?)?)?$"
+)
+_ZONE = re.compile(r"([+-]\d\d):?(\d\d)?")
+_NUMBER = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity))$"
+_DAY = 86_400_000_000_000  # nanoseconds
+
+UNREADABLE = "unreadable timestamp"
+SKIPPED = "clock time that daylight saving skips or repeats"
 
 
 def name_columns(columns: list[str], where: str) -> dict[str, str]:
@@ -42,78 +56,158 @@ def name_columns(columns: list[str], where: str) -> dict[str, str]:
         name = _NAME_OF.get(re.sub(r"[^a-z0-9]+", "_", str(column).lower()).strip("_"))
         if name is None:
             continue
-        if name in named.values():
-            raise DataError(f"{where}: two columns mean {name!r}, one of them {str(column)!r}; keep one")
+        twin = next((other for other, its_name in named.items() if its_name == name), None)
+        if twin is not None or column in named:
+            raise DataError(f"{where}: the columns {str(twin)!r} and {str(column)!r} both mean {name}; keep one")
         named[column] = name
     if "timestamp" not in named.values():
         named = {column: "timestamp" if name == "time" else name for column, name in named.items()}
     missing = [name for name in ("timestamp", *BAR_COLUMNS) if name not in named.values()]
     if missing:
-        others = [str(column) for column in columns if column not in named]
-        hint = did_you_mean(missing[0], others) if others else ""
+        mark = next((mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in str(columns[0])), None)
+        cure = f"; its header is parted by {mark!r}, write commas (and points in numbers)" if mark else ""
         raise DataError(
-            f"{where}: no column {', '.join(map(repr, missing))}; bars need timestamp, {', '.join(BAR_COLUMNS)}, "
-            f"got {', '.join(map(str, columns))}{hint}"
+            f"{where}: no column {', '.join(missing)}; bars need timestamp, {', '.join(BAR_COLUMNS)}, "
+            f"got {listed(columns)}{cure}"
         )
     return named
 
 
-def read_timestamps(dates: pd.Series, times: pd.Series | None, tz: str, where: str) -> pd.Series:
-    """Timestamps in UTC; NaT where a value cannot be read.
+def listed(names: list[str]) -> str:
+    """The first names of a list in one printable line, and how many more there are."""
+    shown = ", ".join(repr(str(name)[:40]) for name in names[:12])
+    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
 
-    Dates without a clock time are session dates: midnight UTC of that date. Clock times that name no zone are taken in
-    ``tz``; a time that daylight saving skips or repeats becomes NaT.
+
+def check_zone(tz: str) -> None:
+    """Refuse a ``tz`` setting that names no time zone.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        if tz:
+            ZoneInfo(tz)
+    except (KeyError, ValueError, OSError) as error:
+        raise ConfigError(f"bars.yaml: tz: {tz!r} is no time zone; use a name such as America/New_York") from error
+
+
+def read_timestamps(
+    dates: pd.Series, times: pd.Series | None, tz: str, where: str
+) -> tuple[pd.DatetimeIndex, np.ndarray]:
+    """Timestamps in UTC, and what is wrong with each that could not be read.
+
+    A column whose values all lie at midnight (of the zone that they name, if any) holds session dates: midnight UTC of
+    that date. Other clock times that name no zone are taken in ``tz``.
+
+    Parameters
+    ----------
+    dates : Series
+        Dates, timestamps, or texts such as ``2020-01-31``, ``20200131`` or ``2020-01-31 15:30:00-05:00``.
+    times : Series, optional
+        Clock times of ``dates``: ``15:30``, ``15:30:00`` or ``153000``.
+    tz : str
+        A zone that `check_zone` accepts, or nothing.
+    where : str
+        Named in errors.
+
+    Returns
+    -------
+    timestamps : DatetimeIndex
+        Nanoseconds, UTC; NaT where a value cannot be read.
+    faults : ndarray of object
+        The reason there, an empty text elsewhere.
 
     Raises
     ------
     DataError
-        Clock times without a zone while ``tz`` is empty, an unknown ``tz``, or no readable value at all.
+        Clock times without a zone while ``tz`` is empty, zones on some rows only, or no readable value at all.
     """
-    if isinstance(dates.dtype, pd.DatetimeTZDtype):
-        return dates.dt.tz_convert("UTC").astype("datetime64[ns, UTC]")
-    if pd.api.types.is_datetime64_dtype(dates.dtype):
-        naive = dates.astype("datetime64[ns]")
+    if times is not None and times.notna().any():
+        dates = _join(dates, times)
+    if pd.api.types.is_datetime64_any_dtype(dates.dtype):
+        zoned = getattr(dates.dt, "tz", None) is not None
+        wall = _nanoseconds(dates.dt.tz_localize(None))
+        instant = _nanoseconds(dates.dt.tz_convert(None)) if zoned else None
     else:
-        text = dates.astype("string").str.strip().str.replace(r"\.0$", "", regex=True)
-        date_only = text.str.match(_DATE_ONLY).fillna(False).to_numpy(bool)
-        if times is not None and date_only.any():
-            clock = times.astype("string").str.strip().str.replace(r"\.0$", "", regex=True)
-            compact = clock.str.fullmatch(r"\d{1,6}").fillna(False)
-            clock = clock.where(~compact, clock.str.zfill(6).str.replace(r"(\d\d)(\d\d)(\d\d)", r"\1:\2:\3", regex=True))
-            text = text.where(clock.isna() | (clock == "00:00:00"), text + " " + clock)
-            text = text.str.replace(r"^(\d{4})(\d{2})(\d{2}) ", r"\1-\2-\3 ", regex=True)
-        parsed = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
-        if len(text) and parsed.isna().all():
-            raise DataError(f"{where}: no readable timestamp, for example {text.iloc[0]!r}; write dates as 2020-01-31")
-        zoned = text.str.contains(_ZONE).fillna(False).to_numpy(bool) & ~date_only
-        if zoned.all():
-            return parsed.astype("datetime64[ns, UTC]")
-        naive = parsed.dt.tz_localize(None).astype("datetime64[ns]")
-        if zoned.any() and not zoned[parsed.notna()].all():
-            first = text[~zoned & parsed.notna().to_numpy()].iloc[0]
-            raise DataError(f"{where}: some timestamps name a zone and others, such as {first!r}, do not; write all alike")
-        if zoned.any():
-            return parsed.astype("datetime64[ns, UTC]")
-    clocked = naive.notna() & (naive != naive.dt.normalize())
-    if not clocked.any():
-        return naive.dt.tz_localize("UTC")
-    if not tz:
+        wall, instant = _parse(dates, where)
+    unread = np.isnat(wall)
+    if unread.all():
+        example = str(dates.iloc[0])
+        epoch = "a bare number has no unit; " if re.fullmatch(r"\d{9,}(\.0)?", example) else ""
         raise DataError(
-            f"{where}: clock times without a zone, for example {str(naive[clocked].iloc[0])!r}; "
-            "set tz: (such as America/New_York) in run_config/bars.yaml, or write the offset"
+            f"{where}: no readable timestamp, for example {example[:40]!r}; {epoch}write dates as 2020-01-31"
         )
-    try:
-        return naive.dt.tz_localize(tz, ambiguous="NaT", nonexistent="NaT").dt.tz_convert("UTC")
-    except (KeyError, ValueError, OSError) as error:
-        raise DataError(f"{where}: tz: {tz!r} is no time zone; use a name such as America/New_York") from error
+    faults = np.where(unread, UNREADABLE, "").astype(object)
+    clocked = (wall.astype(np.int64) % _DAY != 0) & ~unread
+    if not clocked.any():
+        instant = wall
+    elif instant is None:
+        if not tz:
+            raise DataError(
+                f"{where}: clock times without a zone, for example '{pd.Timestamp(wall[clocked][0])}'; "
+                "set tz: (such as America/New_York) in run_config/bars.yaml, or write the offset"
+            )
+        local = pd.DatetimeIndex(wall).tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
+        instant = local.tz_convert(None).to_numpy()
+        faults[np.isnat(instant) & ~unread] = SKIPPED
+    return pd.DatetimeIndex(instant, tz="UTC"), faults
+
+
+def _join(dates: pd.Series, times: pd.Series) -> pd.Series:
+    """Dates and clock times as one text; a row that lacks one of them becomes unreadable."""
+    clock = times.astype(str).str.strip().str.replace(r"\.0$", "", regex=True)
+    clock = clock.str.replace(r"^0+$", "000000", regex=True)
+    clock = clock.str.replace(r"^(\d{5})$", r"0\1", regex=True)  # 93000 is Stooq's 093000 stored as a number
+    clock = clock.str.replace(r"^(\d\d)(\d\d)(\d\d)$", r"\1:\2:\3", regex=True)
+    return dates.astype(str).str.strip() + " " + clock
+
+
+def _nanoseconds(values: pd.Series) -> np.ndarray:
+    """Times as datetime64[ns]; NaT where they lie outside its range (1677 to 2262)."""
+    times = values.to_numpy()
+    inside = (times > np.datetime64("1677-09-22")) & (times < np.datetime64("2262-04-11"))
+    return np.where(inside, times, np.datetime64("NaT")).astype("datetime64[ns]")
+
+
+def _parse(dates: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Texts as wall clock times, and as instants (UTC) where they name a zone; NaT where they cannot be read."""
+    codes, distinct = pd.factorize(dates)  # a panel repeats its timestamps
+    text = pd.array(pd.Index(distinct).astype(str).str.strip(), "string[pyarrow]")
+    parts = pc.extract_regex(pa.array(text, pa.string()), _TIMESTAMP)
+    date, clock, zone = (pc.struct_field(parts, name).to_pandas().fillna("") for name in ("date", "clock", "zone"))
+    date = date.str.replace(r"^(\d{4})\D?(\d\d)\D?(\d\d).*$", r"\1-\2-\3", regex=True)
+    wall = pd.to_datetime(date + "T" + clock.where(clock != "", "00:00"), format="ISO8601", errors="coerce").to_numpy()
+    kinds = ((clock != "").astype(int) + (zone != "")).to_numpy()
+    read = np.flatnonzero(~np.isnat(wall))
+    odd = read[kinds[read] != kinds[read[:1]]]
+    if odd.size:
+        raise DataError(
+            f"{where}: some timestamps name a clock time or a zone and others do not, for example "
+            f"{distinct[read[0]]!r} and {distinct[odd[0]]!r}; write all alike"
+        )
+    wall = np.append(wall, np.datetime64("NaT"))
+    if not (zone != "").any():
+        return wall[codes], None
+    offset = np.append(zone.map({name: _offset(name) for name in zone.unique()}).to_numpy("timedelta64[m]"), 0)
+    return wall[codes], (wall - offset)[codes]
+
+
+def _offset(zone: str) -> np.timedelta64:
+    """An ISO 8601 offset from UTC, in minutes."""
+    match = _ZONE.fullmatch(zone)
+    hours, minutes = (int(match[1]), int(match[1][0] + (match[2] or "0"))) if match else (0, 0)
+    return np.timedelta64(60 * hours + minutes, "m")
 
 
 def read_numbers(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """A column as float64, and where it held text that is no number (as opposed to nothing)."""
-    if pd.api.types.is_bool_dtype(values.dtype):
-        return np.full(len(values), np.nan), np.ones(len(values), bool)
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(float, na_value=np.nan)
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        return numbers, np.zeros(len(values), bool)
-    empty = values.isna() | values.astype("string").str.strip().str.lower().isin(["", "nan", "null", "none", "na", "n/a"])
-    return numbers, np.isnan(numbers) & ~empty.fillna(True).to_numpy(bool)
+    """A column as float64, and where it held text (or something else) that is no number, as opposed to nothing."""
+    if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
+        return values.to_numpy(float, na_value=np.nan) + 0.0, np.zeros(len(values), bool)  # -0.0 becomes 0.0
+    text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
+    is_number = text.str.fullmatch(_NUMBER).to_numpy(bool)
+    numbers = np.full(len(text), np.nan)
+    # Not pandas.to_numeric: it misses the nearest float in one of six numbers.
+    numbers[is_number] = text[is_number].to_numpy(object).astype(float) + 0.0
+    return numbers, ~is_number & ~text.isin(MISSING).to_numpy()

@@ -19,7 +19,7 @@ from DATA_PROCESSING.atomic import write_atomically
 from DATA_PROCESSING.bars import Panel, bars_fingerprint
 from DATA_PROCESSING.columns import feature_columns, target_columns
 from DATA_PROCESSING.features.build import build_features, feature_names
-from DATA_PROCESSING.labels import LABELS, build_labels
+from DATA_PROCESSING.labels import build_labels
 from DATA_PROCESSING.sessions import session_numbers
 from DATA_PROCESSING.symbols import file_stem, symbol_of
 
@@ -63,11 +63,6 @@ class TableInfo:
         return target_columns(self.columns)
 
 
-def label_names(horizon: int) -> list[str]:
-    """The label columns that `build_table` makes, in order."""
-    return [label.name.replace("fwd_ret_h", f"fwd_ret_{horizon}") for label in LABELS] + ["label_end"]
-
-
 def table_path(folder: Path, symbol: str) -> Path:
     """Where a symbol's table lies in a folder."""
     return Path(folder) / f"{file_stem(symbol)}.parquet"
@@ -90,15 +85,31 @@ def build_table(panel: Panel, symbol: str, labels: dict) -> pd.DataFrame:
 
 
 def write_table(folder: Path, symbol: str, table: pd.DataFrame, fingerprint: str, labels: dict) -> Path:
-    """Write one labeled table, whole or not at all, with page checksums; returns its path."""
-    about = {"symbol": symbol, "fingerprint": fingerprint, "labels": labels}
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    arrow = arrow.replace_schema_metadata({_KEY: json.dumps(about, sort_keys=True)})
+    """Write one labeled table, whole or not at all, with page checksums and a seal; returns its path.
+
+    Page checksums leave out the footer: names, types, metadata. The seal covers all: it is the sha256 of the file with
+    zeros in the seal's place, and lies in the metadata.
+    """
+    about = {"symbol": symbol, "fingerprint": fingerprint, "labels": labels, _SEAL: _UNSEALED}
+    arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    options = {"use_dictionary": False, "compression": "zstd", "compression_level": 1, "write_page_checksum": True}
     buffer = BytesIO()
-    pq.write_table(arrow, buffer, write_page_checksum=True, use_dictionary=False, compression="zstd", compression_level=1)
+    with pq.ParquetWriter(buffer, arrow.schema, **options) as writer:
+        writer.write_table(arrow)
+        writer.add_key_value_metadata({_KEY: json.dumps(about)})
     path = table_path(folder, symbol)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, _sealed(buffer.getvalue()))
     return path
+
+
+def _sealed(payload: bytes) -> bytes:
+    """A table's bytes with the right seal; without a place for one, as they are."""
+    before, mark, after = payload.rpartition(f'"{_SEAL}": "'.encode())
+    after = after[len(_UNSEALED) :]
+    if not mark:
+        return payload
+    digest = hashlib.sha256(before + mark + _UNSEALED.encode() + after).hexdigest()
+    return before + mark + digest.encode() + after
 
 
 def label_panel(
@@ -172,57 +183,111 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
     Raises
     ------
     IntegrityError
-        Not a whole Parquet file.
+        Not a whole Parquet file, or a table built here that was edited.
     DataError
-        A column that every labeled table needs is missing.
+        A column that every labeled table needs is missing, one is there twice, or the symbol cannot be one.
     """
-    schema = _open(path).schema_arrow
-    missing = [column for column in _NEEDED if column not in schema.names]
+    payload, file = _open(path)
+    names, about = file.schema_arrow.names, _about(file)
+    missing = [column for column in _NEEDED if column not in names]
     if missing:
         raise DataError(
             f"{path}: no column {', '.join(map(repr, missing))}; a labeled table needs {', '.join(_NEEDED)}, "
             "features and targets (see docs/04_DATA_PIPELINE.md)"
         )
-    about = json.loads((schema.metadata or {}).get(_KEY, b"{}"))
+    if len(set(names)) < len(names):
+        twice = next(column for column in names if names.count(column) > 1)
+        raise DataError(f"{path}: two columns are called {twice!r}; rename one")
+    symbol = about.get("symbol", symbol_of(path.stem))
+    (fault,) = symbol_faults([symbol])
+    if fault:
+        raise DataError(f"{ascii(str(path))}: {fault}; rename the file")
     return TableInfo(
         path=path,
-        symbol=about.get("symbol", symbol_of(path.stem)),
-        fingerprint=about.get("fingerprint") or hashlib.sha256(path.read_bytes()).hexdigest(),
+        symbol=symbol,
+        fingerprint=about.get("fingerprint") or hashlib.sha256(payload).hexdigest(),
         horizon=about.get("labels", {}).get("horizon", default_horizon),
-        columns=tuple(schema.names),
+        columns=tuple(names),
         labels=about.get("labels", {}),
     )
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a labeled table, checking its page checksums, in time order.
+    """Read a labeled table, checking its seal and page checksums, in time order.
+
+    Returns
+    -------
+    DataFrame
+        Its columns (or those asked for); ``timestamp`` and ``label_end`` in UTC.
 
     Raises
     ------
     IntegrityError
-        The file is truncated or was edited.
+        The file is truncated, or was built here and edited.
+    DataError
+        A table of the user's own has times that cannot be read, labels that end before their row, or text where
+        numbers belong.
     """
+    _, file = _open(path)
     try:
-        table = _open(path).read(columns=columns).to_pandas(ignore_metadata=True)
-    except (pa.ArrowException, OSError) as error:
-        raise IntegrityError(f"{path}: the table is damaged ({str(error).splitlines()[0]}); build it again") from error
+        table = file.read(columns=columns).to_pandas(ignore_metadata=True, date_as_object=False)
+    except _DAMAGED as error:
+        raise IntegrityError(f"{path}: the table is damaged ({_first_line(error)}); build it again") from error
+    if not _about(file):
+        _mend_own(table, path)
     if not table["timestamp"].is_monotonic_increasing:
         table = table.sort_values("timestamp", kind="stable", ignore_index=True)
     return table
 
 
+def _mend_own(table: pd.DataFrame, path: Path) -> None:
+    """Bring the times of a user's own table to UTC, in place; refuse what no trainer can use."""
+    for column in {"timestamp", "label_end"} & set(table.columns):
+        # The last rows have no label, so nothing says when it ends.
+        given = table[column].dropna() if column == "label_end" else table[column]
+        times, faults = read_timestamps(given, None, "", f"{path}, {column}")
+        if faults.any():
+            raise DataError(f"{path}: {np.count_nonzero(faults)} rows of {column} hold no readable time")
+        table[column] = pd.Series(times, given.index).reindex(table.index)
+    if {"timestamp", "label_end"} <= set(table.columns) and (table["label_end"] < table["timestamp"]).any():
+        early = int((table["label_end"] < table["timestamp"]).sum())
+        raise DataError(f"{path}: {early} rows have a label_end before their timestamp, as if known before it happens")
+    for column in {"close", *feature_columns(table.columns), *target_columns(table.columns)} & set(table.columns):
+        if not pd.api.types.is_numeric_dtype(table[column].dtype):
+            kind = table[column].dtype
+            raise DataError(f"{path}: {column!r} holds {kind}; close, features and targets must be numbers")
+
+
 def labeled_files(source: Path) -> list[Path]:
-    """The labeled tables of a folder (or the one file); empty when it holds bars, or nothing."""
+    """The Parquet files of a folder (or the one file) if any is a labeled table, else nothing.
+
+    The others are among them, so that `read_info` tells what is wrong with each.
+    """
     source = Path(source)
-    paths = [source] if source.is_file() else sorted(source.glob("*.parquet")) if source.is_dir() else []
-    paths = [path for path in paths if path.suffix == ".parquet"]
-    if not paths or "label_end" not in _open(paths[0]).schema_arrow.names:
-        return []
-    return paths
+    paths = sorted(source.iterdir()) if source.is_dir() else [source]
+    paths = [path for path in paths if path.suffix.lower() == ".parquet" and not path.name.startswith(".")]
+    return paths if any(_is_labeled(path) for path in paths) else []
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _is_labeled(path: Path) -> bool:
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise IntegrityError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
+        return "label_end" in pq.read_schema(path).names
+    except _DAMAGED:
+        return False
+
+
+def _open(path: Path) -> tuple[bytes, pq.ParquetFile]:
+    """A table's bytes and their columns, ready to read; the seal is checked before any parser sees them."""
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{path}: cannot be read ({error.strerror})") from error
+    damaged = f"{path}: was edited or damaged after it was built; build it again"
+    if _sealed(payload) != payload:
+        raise IntegrityError(damaged)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(payload), page_checksum_verification=True)
+    except _DAMAGED as error:
+        raise IntegrityError(f"{path}: not a whole Parquet file ({_first_line(error)})") from error
+    if _KEY in (file.metadata.metadata or {}) and _sealed...
+    return payload, file

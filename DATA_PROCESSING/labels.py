@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from CONFIG.errors import ConfigError, DataError, did_you_mean
+from CONFIG.errors import ConfigError, did_you_mean
 from DATA_PROCESSING.compiled import compiled
 from DATA_PROCESSING.features.feature import lagged
 from DATA_PROCESSING.features.windows import rolling_std
@@ -57,19 +57,24 @@ _BY_NAME = {label.name: label for label in LABELS}
 _FORWARD_RETURN = _BY_NAME.pop("fwd_ret_h")
 
 
-def label_of(column: str) -> Label:
-    """Return the label of a column, ``fwd_ret_<h>`` for any horizon h included.
-
-    Raises
-    ------
-    DataError
-        If no label has that name.
-    """
-    if column in _BY_NAME:
-        return _BY_NAME[column]
+def label_of(column: str) -> Label | None:
+    """The label of a column, ``fwd_ret_<h>`` for any horizon h included; None for a column that is not ours."""
     if re.fullmatch(r"fwd_ret_[1-9]\d*", column):
         return replace(_FORWARD_RETURN, name=column)
-    raise DataError(f"no label is called {column!r}{did_you_mean(column, [*_BY_NAME, 'fwd_ret_5'])}")
+    return _BY_NAME.get(column)
+
+
+def label_names(horizon: int) -> list[str]:
+    """The columns that `build_labels` makes, in order."""
+    return [label.name.replace("fwd_ret_h", f"fwd_ret_{horizon}") for label in LABELS] + ["label_end"]
+
+
+def task_of(target: str, y: np.ndarray) -> str:
+    """``binary`` or ``regression``: what the label table says, else binary where every value is 0 or 1."""
+    label = label_of(target)
+    if label is not None:
+        return label.task
+    return "binary" if np.isin(y, (0, 1)).all() else "regression"
 
 
 @compiled
@@ -195,7 +200,7 @@ def build_labels(
         t + H, when the labels of t are known. NaN (NaT in ``label_end``) where missing: all labels of the last H rows,
         the barrier labels (``y_*``, ``TTH``) where sigma is undefined or 0, and ``TTH`` where no barrier is touched.
         Barrier labels are float32, returns and excursions float64. ``attrs["both_touched_share"]`` is the share of
-        rows with barrier labels whose first touch is a bar that touches both (NaN without such rows).
+        the rows with a ``TTH`` whose first touch is a bar that touches both barriers; NaN where no row has one.
 
     Raises
     ------
@@ -220,7 +225,7 @@ def build_labels(
 
     spanned = np.ones(rows, dtype=bool) if sessions is None else sessions[horizon:] - sessions[:rows] <= 2 * horizon
     barriers = spanned & (move[:rows] > 0)
-    both = barriers & (up == down) & (first <= horizon)
+    touched = barriers & (first <= horizon)
 
     def column(values: np.ndarray, where: np.ndarray, dtype: type) -> np.ndarray:
         padded = np.full(len(bars), np.nan, dtype=dtype)
@@ -232,8 +237,8 @@ def build_labels(
         {
             "y_will_peak": column(up <= horizon, barriers, np.float32),
             "y_will_valley": column(down <= horizon, barriers, np.float32),
-            "y_first_touch": column(np.where(down <= first, -1, 1) * (first <= horizon), barriers, np.float32),
-            "TTH": column(first, barriers & (first <= horizon), np.float32),
+            "y_first_touch": column(np.where(down <= first, -1, 1) * touched, barriers, np.float32),
+            "TTH": column(first, touched, np.float32),
             "MFE": column(np.maximum(highest / price - 1.0, 0.0), spanned, np.float64),
             "MAE": column(np.minimum(-lowest / price - 1.0, 0.0), spanned, np.float64),
             "MDD": column(deepest_fall(close, horizon) - 1.0, spanned, np.float64),
@@ -244,7 +249,7 @@ def build_labels(
     label_end = np.full(len(bars), np.datetime64("NaT"), dtype="datetime64[ns]")
     label_end[:rows] = np.where(spanned, timestamp[horizon:], label_end[:rows])
     labels["label_end"] = pd.DatetimeIndex(label_end, tz="UTC")
-    labels.attrs["both_touched_share"] = float(both.sum() / barriers.sum()) if barriers.any() else float("nan")
+    labels.attrs["both_touched_share"] = float(np.mean((up == down)[touched])) if touched.any() else float("nan")
     return labels
 
 

@@ -1,4 +1,4 @@
-"""Trading days. A session is a distinct date on which any symbol of the panel has a bar."""
+"""Trading days. A session is a distinct date (UTC) on which any symbol of the panel has a bar."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ import numpy as np
 import pandas as pd
 
 
+def without_zone(timestamps: pd.Series | pd.DatetimeIndex) -> np.ndarray:
+    """Timestamps as ``datetime64[ns]`` in UTC; those without a zone are in UTC already."""
+    index = pd.DatetimeIndex(timestamps)
+    return (index if index.tz is None else index.tz_convert(None)).to_numpy("datetime64[ns]")
+
+
 def session_of(timestamps: pd.Series | pd.DatetimeIndex) -> np.ndarray:
-    """The session of each UTC timestamp, as ``datetime64[D]``; NaT stays NaT."""
-    return np.asarray(pd.DatetimeIndex(timestamps).tz_localize(None), dtype="datetime64[D]")
+    """The session of each timestamp, as ``datetime64[D]``; NaT stays NaT."""
+    return without_zone(timestamps).astype("datetime64[D]")
 
 
 def panel_sessions(timestamps: Iterable[pd.Series]) -> np.ndarray:
@@ -20,7 +26,7 @@ def panel_sessions(timestamps: Iterable[pd.Series]) -> np.ndarray:
 
 
 def session_numbers(timestamps: pd.Series, sessions: np.ndarray) -> np.ndarray:
-    """The position of each timestamp's session among the panel's ``sessions``."""
+    """The position of each timestamp's session among the panel's ``sessions``, which must hold it."""
     return np.searchsorted(sessions, session_of(timestamps))
 
 

@@ -29,7 +29,8 @@ def stochastic_d(bars: BarsView, window: int, smoothing: int, second_smoothing: 
 
 
 def williams_r(bars: BarsView, window: int) -> np.ndarray:
-    return bars.once(stochastic, window) - 100.0
+    highest = bars.over("high", rolling_max, window)
+    return 100.0 * (bars.close - highest) / (highest - bars.over("low", rolling_min, window))
 
 
 @compiled

@@ -8,6 +8,7 @@ import pandas as pd
 
 from CONFIG.errors import ConfigError, DataError, did_you_mean
 from DATA_PROCESSING.bars import Panel, build_panel
+from DATA_PROCESSING.headers import check_zone
 from DATA_PROCESSING.sources import demo, files
 
 
@@ -19,8 +20,8 @@ def read_panel(
     Parameters
     ----------
     source : str or Path
-        ``demo``, a folder of CSV or Parquet files (one per symbol, named after it), or one file with a symbol column
-        (or of one symbol, named after it).
+        ``demo``, a folder of CSV or Parquet files (one per symbol, named after it, or with a symbol column; partitions
+        ``symbol=AAPL/`` too), or one such file.
     settings : dict
         The run config ``bars``.
     symbols : list of str, optional
@@ -33,19 +34,21 @@ def read_panel(
     DataError
         Nothing there, or nothing usable in it.
     ConfigError
-        A wanted symbol that the source does not have.
+        A wanted symbol that the source does not have, or a ``tz`` that is no zone.
     """
+    check_zone(settings["tz"])
     if str(source) == demo.NAME:
-        tables, problems = demo.read_tables(settings["tz"])
+        table, problems = demo.read_tables(), {}
     else:
-        tables, problems = files.read_tables(Path(source), settings["tz"])
+        table, problems = files.read_tables(Path(source), settings["tz"])
     if symbols is not None:
-        known = set(tables) | set(problems)
+        known = {*table["symbol"].unique(), *problems}
         for symbol in symbols:
             if symbol not in known:
                 raise ConfigError(f"{source}: no symbol {symbol!r}{did_you_mean(symbol, known)}")
-        tables = {symbol: table for symbol, table in tables.items() if symbol in symbols}
-        problems = {symbol: problem for symbol, problem in problems.items() if symbol in symbols}
-    if not tables and len(problems) == 1:
-        raise DataError(next(iter(problems.values())))
-    return build_panel(str(source), tables, problems, settings, now)
+        table = table[table["symbol"].isin(symbols)]
+        problems = {name: problem for name, problem in problems.items() if name in symbols}
+    if table.empty:
+        more = f" (and {len(problems) - 1} more files)" if len(problems) > 1 else ""
+        raise DataError(next(iter(problems.values())) + more)
+    return build_panel(str(source), table, problems, settings, now)

@@ -13,11 +13,9 @@ NAME = "demo"
 SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 
 
-def read_tables(tz: str) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
-    """The demo's tables per symbol, and no problems."""
+def read_tables() -> pd.DataFrame:
+    """The demo's rows, as `DATA_PROCESSING.bars.read_table` returns them."""
     from bokeh_sampledata import stocks
 
-    tables = {
-        symbol: read_table(pd.DataFrame(getattr(stocks, symbol)), f"demo {symbol}", tz, symbol) for symbol in SYMBOLS
-    }
-    return tables, {}
+    tables = [read_table(pd.DataFrame(getattr(stocks, symbol)), f"{NAME} {symbol}", "", symbol) for symbol in SYMBOLS]
+    return pd.concat(tables, ignore_index=True)

@@ -2,93 +2,112 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from CONFIG.errors import DataError
 from DATA_PROCESSING.bars import read_table
-from DATA_PROCESSING.headers import name_columns
+from DATA_PROCESSING.headers import MISSING, TEXT_COLUMNS, name_columns
 from DATA_PROCESSING.symbols import symbol_of
 
 ENDINGS = (".csv", ".parquet")
+PARTITION = "symbol="
 
 
 def list_files(source: Path) -> list[Path]:
-    """The bar files of a folder, or the one file itself.
+    """The bar files of a folder and of its partitions (``symbol=AAPL/...``), or the one file itself.
 
     Raises
     ------
     DataError
         Nothing at that path, or no file of a kind we read.
     """
-    if not source.exists():
-        raise DataError(f"{source}: no such file or folder; a SOURCE is demo, a folder of CSV or Parquet files, or a file")
-    if source.is_file():
-        if source.suffix.lower() not in ENDINGS:
-            raise DataError(f"{source}: not a bar file; files end in {' or '.join(ENDINGS)}, got {source.suffix!r}")
-        return [source]
-    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
+    try:
+        if not source.exists():
+            raise DataError(f"{source}: no such file or folder; a SOURCE is demo, a folder of bar files, or a file")
+        if source.is_file():
+            if source.suffix.lower() not in ENDINGS:
+                raise DataError(f"{source}: not a bar file; files end in {' or '.join(ENDINGS)}, got {source.suffix!r}")
+            return [source]
+        paths = [*source.iterdir(), *(path for folder in source.glob(f"{PARTITION}*/") for path in folder.iterdir())]
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read ({error.strerror})") from error
+    paths = sorted(path for path in paths if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
     if not paths:
         raise DataError(f"{source}: the folder holds no {' or '.join(ENDINGS)} file")
     return paths
 
 
-def read_tables(source: Path, tz: str) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+def symbol_of_file(path: Path) -> str:
+    """The symbol of a file without a symbol column: its partition's, or what its name encodes."""
+    folder = path.parent.name
+    return unquote(folder.removeprefix(PARTITION)) if folder.startswith(PARTITION) else symbol_of(path.stem)
+
+
+def read_tables(source: Path, tz: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """Read every file of a SOURCE.
 
     Returns
     -------
-    tables : dict of str to DataFrame
-        Per symbol what `DATA_PROCESSING.bars.read_table` returns.
+    table : DataFrame
+        All rows, as `DATA_PROCESSING.bars.read_table` returns them; empty where no file could be read.
     problems : dict of str to str
-        Symbols (by file name) whose file could not be read, and why; the others go on.
+        The files that could not be read, and why, under their symbols (their names where another file has rows of that
+        symbol).
     """
-    parts: dict[str, list[pd.DataFrame]] = {}
-    problems: dict[str, str] = {}
+    tables: list[pd.DataFrame] = []
+    failed: dict[Path, str] = {}
     for path in list_files(source):
-        symbol = symbol_of(path.stem)
         try:
-            table = read_table(_read_file(path), str(path), tz, symbol)
+            tables.append(read_table(_read_file(path), str(path), tz, symbol_of_file(path)))
         except DataError as error:
-            problems[symbol] = str(error)
-            continue
-        for name, part in table.groupby("symbol", sort=False):
-            parts.setdefault(str(name), []).append(part)
-    tables = {
-        symbol: pd.concat(parts_of, ignore_index=True) if len(parts_of) > 1 else parts_of[0].reset_index(drop=True)
-        for symbol, parts_of in parts.items()
-    }
-    return tables, {symbol: problem for symbol, problem in problems.items() if symbol not in tables}
+            failed[path] = str(error)
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["symbol"])
+    known = set(table["symbol"].unique())
+    names = {path: symbol_of_file(path) for path in failed}
+    return table, {path.name if names[path] in known else names[path]: problem for path, problem in failed.items()}
 
 
 def _read_file(path: Path) -> pd.DataFrame:
+    """The columns of a file that mean something to us, under their own names; texts as categories."""
     try:
-        return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]}); is it a whole {path.suffix} file?") from error
+        table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    except (pa.ArrowException, csv.Error, UnicodeDecodeError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise DataError(f"{path}: cannot be read ({reason}); is it a whole {path.suffix} file?") from error
+    return table.to_pandas(ignore_metadata=True, date_as_object=False, strings_to_categorical=True)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    header = list(pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns)
+def _read_csv(path: Path) -> pa.Table:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        header = next(filter(None, csv.reader(file)), None)
+    if header is None:
+        raise DataError(f"{path}: the file is empty")
     names = name_columns(header, str(path))
-    texts = {column: str for column, name in names.items() if name in ("symbol", "timestamp", "time")}
-    # A symbol may be called NA or NULL: only columns of numbers know missing values.
-    missing = {column: ["", "NA", "N/A", "NaN", "nan", "null", "None"] for column in names if column not in texts}
-    return pd.read_csv(
-        path,
-        usecols=list(names),
-        dtype=texts,
-        keep_default_na=False,
-        na_values=missing,
-        encoding="utf-8-sig",
-        low_memory=False,
-    )
+
+    def read(number: pa.DataType) -> pa.Table:
+        types = {column: pa.string() if name in TEXT_COLUMNS else number for column, name in names.items()}
+        options = pa_csv.ConvertOptions(
+            include_columns=list(names),
+            column_types=types,
+            null_values=MISSING,
+            strings_can_be_null=False,  # a symbol may be called NA
+        )
+        one_thread = pa_csv.ReadOptions(use_threads=False)  # so that errors name the line
+        return pa_csv.read_csv(path, read_options=one_thread, convert_options=options)
+
+    try:
+        return read(pa.float64())
+    except pa.ArrowInvalid:  # some text among the numbers: a bad row, not a bad file
+        return read(pa.string())
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    file = pq.ParquetFile(path, page_checksum_verification=True)
-    names = name_columns(file.schema_arrow.names, str(path))
-    return file.read(columns=list(names)).to_pandas(ignore_metadata=True)
+def _read_parquet(path: Path) -> pa.Table:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        return file.read(columns=list(name_columns(file.schema_arrow.names, str(path))))

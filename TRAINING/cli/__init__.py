@@ -16,6 +16,7 @@ app = typer.Typer(
     help="A config-driven zoo of models for market bars: which model, on which target, survives out of sample, after costs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # rich's own markup would take "[default: ...]" for a style and leave it out
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", epilog=train.EXAMPLES)(train.train)

@@ -18,7 +18,7 @@ def predict(
     bars: str = typer.Option(..., help="Bars up to now: demo, a folder or a file."),
     models: str = typer.Option(None, help="Only these models, a,b.", autocompletion=complete_models),
     target: str = typer.Option(None, help="Only this target."),
-    output: Path = typer.Option(None, help="The CSV to write. [default: RUN/predictions-<newest session>.csv]"),
+    output: Path = typer.Option(None, help="The CSV to write. [default: RUN/predictions-DATE.csv, the newest session]"),
     as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:

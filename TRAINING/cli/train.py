@@ -26,7 +26,7 @@ def train(
         help="Bars or labeled tables: demo, a folder or a file. [default: "
         "DATA_PROCESSING/data/labeled if it holds tables, else demo]",
     ),  # fmt: skip
-    output_dir: Path = typer.Option(None, help="The run's folder. [default: runs/<phase>-<hash of the plan>]"),
+    output_dir: Path = typer.Option(None, help="The run's folder. [default: runs/PHASE-HASH, the hash of the plan]"),
     config: list[Path] = typer.Option(
         [], help="A model's YAML (its stem names the model) or a run config; repeatable."
     ),

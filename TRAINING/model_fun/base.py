@@ -12,7 +12,7 @@ import pandas as pd
 from CONFIG.config_loader import check_model_config, load_model_config
 from CONFIG.errors import BarzooError, ConfigError, DataError, did_you_mean
 from DATA_PROCESSING.dataset import Dataset, RowInfo
-from DATA_PROCESSING.labels import LABELS, label_of
+from DATA_PROCESSING.labels import task_of
 
 log = logging.getLogger("barzoo")
 
@@ -249,9 +249,7 @@ class Trainer:
         asked = self.config["task"]
         if asked != "auto":
             return asked
-        if self.target in {label.name for label in LABELS} or str(self.target).startswith("fwd_ret_"):
-            return label_of(self.target).task
-        return "binary" if np.isin(y, (0, 1)).all() else "regression"
+        return task_of(str(self.target), y)
 
     def _check_classes(self, y: np.ndarray) -> None:
         distinct = np.unique(y)

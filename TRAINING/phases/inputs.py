@@ -16,6 +16,7 @@ from DATA_PROCESSING import labeled
 from DATA_PROCESSING.bars import Panel
 from DATA_PROCESSING.columns import BAR_COLUMNS, feature_columns, target_columns
 from DATA_PROCESSING.features.build import feature_names
+from DATA_PROCESSING.labels import label_names
 from DATA_PROCESSING.sessions import panel_sessions, session_of
 from DATA_PROCESSING.sources import read_panel
 
@@ -103,7 +104,7 @@ def open_inputs(
         return _open_tables(source, paths, symbols, load_run_config("labels", files=files)["horizon"])
     labels, features = load_run_config("labels", files=files), load_run_config("features", files=files)
     panel = read_panel(source, load_run_config("bars", files=files), symbols)
-    columns = ("timestamp", *BAR_COLUMNS, *feature_names(), *labeled.label_names(labels["horizon"]))
+    columns = ("timestamp", *BAR_COLUMNS, *feature_names(), *label_names(labels["horizon"]))
     known = {
         symbol: SymbolInput(
             symbol=symbol,

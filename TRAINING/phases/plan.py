@@ -10,7 +10,9 @@ import numpy as np
 
 from CONFIG.config_loader import config_file_target, load_run_config, model_names, resolve_model_config
 from CONFIG.errors import ConfigError, did_you_mean
+from DATA_PROCESSING.labels import label_of
 from TRAINING import __version__
+from TRAINING.evaluation.metrics import PREDICTION_METRICS
 from TRAINING.evaluation.splits import split_dates
 from TRAINING.model_fun.registry import MODELS, trainer_class
 from TRAINING.phases.inputs import Inputs
@@ -184,6 +186,7 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
     settings |= {"features": inputs.features, "labels": inputs.labels}
     targets = [request.target] if request.target else settings["phases"][f"{request.phase}_targets"]
     targets = list(dict.fromkeys(_named(target, inputs) for target in targets))
+    _check_ranking(settings["phases"]["rank_by"], targets)
     units = []
     for symbol, about in sorted(inputs.symbols.items()):
         before = np.searchsorted(np.sort(about.sessions), [validation_start, test_start])
@@ -208,6 +211,14 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
                 )
                 units.append(Unit(model, target, symbol, identity, rows, skip or missing))
     return Plan(request.phase, inputs, models, settings, targets, validation_start, test_start, units)
+
+
+def _check_ranking(metric: str, targets: list[str]) -> None:
+    """A score of one task cannot rank targets of the other alone; found before anything is trained."""
+    tasks = {label.task if (label := label_of(target)) else None for target in targets}
+    having = {task for task, metrics in PREDICTION_METRICS.items() if metric in {row.name for row in metrics}}
+    if having and None not in tasks and not tasks & having:
+        raise ConfigError(f"rank_by: {metric} is a score of {' and '.join(having)} targets; got {', '.join(targets)}")
 
 
 def _named(target: str, inputs: Inputs) -> str:

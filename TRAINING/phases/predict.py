@@ -104,11 +104,8 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
 
 def _position(target: str, score: np.ndarray, record: dict) -> dict[str, float]:
     """The newest signal, and the position that the last H signals imply; NaN for a target without a money rule."""
-    try:
-        rule = label_of(target).money_rule
-    except DataError:
-        rule = None
-    signal = label_signal(score, rule, record["threshold"])
+    label = label_of(target)
+    signal = label_signal(score, label and label.money_rule, record["threshold"])
     if signal is None:
         return {"signal": np.nan, "position": np.nan}
     return {"signal": float(signal[-1]), "position": float(hold(signal, record["horizon"])[-1])}

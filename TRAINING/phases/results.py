@@ -152,7 +152,7 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
             **money.values,
             "sharpe_low": interval.low,
             "sharpe_high": interval.high,
-            "reason": "; ".join(sorted({f"{metric}: {why}" for metric, why in money.reasons.items()})[:1]),
+            "reason": _reasons(money.reasons),
         }
         if kind == "model":
             rivals = [rival for rival, aim in sorted(scores) if aim == target and rival not in plan.models]
@@ -167,6 +167,12 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
         board.append(row)
     columns = ["model", "target", "kind"]
     return rank(pd.DataFrame(board, columns=None if board else columns), settings["rank_by"])
+
+
+def _reasons(undefined: dict[str, str]) -> str:
+    """Each reason once, after the metrics it leaves undefined."""
+    whys = dict.fromkeys(undefined.values())
+    return "; ".join(f"{', '.join(name for name in undefined if undefined[name] == why)}: {why}" for why in whys)
 
 
 def _mean(values: list[dict], metric: str) -> float:
@@ -233,7 +239,10 @@ def _importance(done: list[UnitResult]) -> pd.DataFrame:
 
 
 def _curves(done: list[UnitResult]) -> pd.DataFrame:
-    """Median and quartiles over symbols of each learning curve, as far as half of the symbols trained."""
+    """Median and quartiles over symbols of each learning curve, as far as half of the symbols trained.
+
+    A symbol that stopped earlier keeps its last value, so that no line jumps where one leaves.
+    """
     curves: dict[tuple, list[list[float]]] = {}
     for result in done:
         for part, metrics in result.history.items():
@@ -242,10 +251,8 @@ def _curves(done: list[UnitResult]) -> pd.DataFrame:
     frames = []
     for (model, target, part, metric), lines in curves.items():
         length = int(np.median([len(line) for line in lines]))
-        table = np.full((len(lines), length), np.nan)
-        for row, line in zip(table, lines, strict=True):
-            row[: min(length, len(line))] = line[:length]
-        low, middle, high = np.nanpercentile(table, (25, 50, 75), axis=0)
+        table = np.array([line[:length] + line[-1:] * (length - len(line)) for line in lines])
+        low, middle, high = np.percentile(table, (25, 50, 75), axis=0)
         frames.append(
             pd.DataFrame({"round": np.arange(1, length + 1), "value": middle, "low": low, "high": high}).assign(
                 model=model, target=target, part=part, metric=metric

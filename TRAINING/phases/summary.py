@@ -35,7 +35,7 @@ def _settings(plan: Plan) -> dict[str, str]:
         "source": f"{plan.inputs.source} ({plan.inputs.kind}, {len(plan.inputs.symbols)} symbols)",
         "test window": " to ".join(windows["test"]),
         "costs": f"{backtest['cost_bps']:g} bps a change of position by 1",
-        "execution": f"{backtest['execution_lag']} bars after the signal's close",
+        "execution": _fill(backtest["execution_lag"]),
         "targets": ", ".join(plan.targets),
         "ranked by": phases["rank_by"],
         "training window": " to ".join(windows["train"]),
@@ -48,6 +48,10 @@ def _settings(plan: Plan) -> dict[str, str]:
         "run": plan.run_id,
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
     }
+
+
+def _fill(lag: int) -> str:
+    return {0: "at the signal's own close", 1: "at the next close"}.get(lag, f"at the close {lag} bars later")
 
 
 def _notes(plan: Plan, units: pd.DataFrame) -> list[str]:

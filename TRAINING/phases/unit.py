@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from CONFIG.errors import BarzooError, DataError
 from DATA_PROCESSING.dataset import Dataset, make_dataset
-from DATA_PROCESSING.labels import label_of
+from DATA_PROCESSING.labels import label_of, task_of
 from DATA_PROCESSING.sessions import sessions_per_year
 from TRAINING.artifacts import pack
 from TRAINING.evaluation.backtest import backtest, label_signal
@@ -186,7 +186,7 @@ def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pd
 
 
 def _baselines(windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pd.DataFrame, dict[str, bytes]]:
-    task = _task(unit.target, windows.train.y)
+    task = task_of(unit.target, windows.train.y.to_numpy())
     train, test = windows.train, windows.test
     named, missing = baseline_predictions(task, train.X, train.y, test.X)
     named = {**named, "buy_and_hold": None}
@@ -200,20 +200,6 @@ def _baselines(windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pd.Data
         "notes": [f"{name}: {reason}" for name, reason in missing.items()],
     }
     return record, pd.concat([frame for frame, _, _ in evaluated.values()], ignore_index=True), {}
-
-
-def _task(target: str, y: pd.Series) -> str:
-    try:
-        return label_of(target).task
-    except BarzooError:  # a target of the user's own table
-        return "binary" if y.isin((0, 1)).all() else "regression"
-
-
-def _rule(target: str) -> str | None:
-    try:
-        return label_of(target).money_rule
-    except BarzooError:
-        return None
 
 
 def _threshold(task: str, windows: UnitData) -> float:
@@ -235,7 +221,8 @@ def _evaluate(
     else:
         scored = score_predictions(task, y, prediction)
         scores, reasons = dict(scored.values), dict(scored.reasons)
-        signal = label_signal(prediction, _rule(unit.target), _threshold(task, windows))
+        label = label_of(unit.target)
+        signal = label_signal(prediction, label and label.money_rule, _threshold(task, windows))
         horizon = plan.inputs.symbols[unit.symbol].horizon
     money = dict.fromkeys(("position", "position_change", "asset_return", "net_return"), np.full(n, np.nan))
     if signal is not None:
@@ -263,6 +250,7 @@ def _evaluate(
 
 def _parquet(frame: pd.DataFrame) -> bytes:
     buffer = BytesIO()
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    # One thread: units run side by side already.
+    table = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1).replace_schema_metadata(None)
     pq.write_table(table, buffer, write_page_checksum=True)
     return buffer.getvalue()

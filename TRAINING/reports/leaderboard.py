@@ -105,7 +105,7 @@ def leaderboard_table(frame: pd.DataFrame) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, header_style="bold")
     for name in ("#", "model", "target", "score", "sharpe", "interval", "return", "draw-\ndown", "hit", "beats\nloss",
                  "beats\nsharpe"):  # fmt: skip
         is_text = name in ("model", "target")

@@ -152,14 +152,11 @@ def importance(frame: pd.DataFrame, order: Order) -> list[Panel]:
 
 def learning_curves(frame: pd.DataFrame, units: pd.DataFrame, order: Order) -> list[Panel]:
     """Train and validation metric by round, one panel per model and metric."""
-    kept = (
-        units.reindex(columns=["target", "model", "rounds"]).groupby(["target", "model"], observed=True)["rounds"].median().to_dict()
-    )
+    rounds = units.reindex(columns=["target", "model", "rounds"])
+    kept = rounds.groupby(["target", "model"], observed=True)["rounds"].median().to_dict()
     panels = []
     for target, model, rows in order.groups(frame):
-        rows = rows.reindex(columns=["part", "metric", "round", "value", "low", "high"]).dropna(
-            subset=["round", "value"]
-        )
+        rows = rows.dropna(subset=["round", "value"])
         for metric, curve in rows.groupby("metric", observed=True):
             picture = plots.learning_curves(
                 curve, metric=str(metric), stop=float(kept.get((target, model), np.nan)), colour=order.colour(model),

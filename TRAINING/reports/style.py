@@ -34,8 +34,8 @@ PALETTE: dict[str, tuple[str, str]] = {
     "orange": ("#d55e00", "#ff9152"),
     "green": ("#00946a", "#3fcf9f"),
     "purple": ("#b8578f", "#ea9cc7"),
-    "amber": ("#c98a00", "#f3be4e"),
-    "sky": ("#2f9fd6", "#a9dcfa"),
+    "amber": ("#b47b00", "#f3be4e"),
+    "sky": ("#2389bd", "#a9dcfa"),
 }
 SERIES = ("blue", "orange", "green", "purple", "amber", "sky")
 SOLID, DASHED, DOTTED = "-", (0, (5, 2)), (0, (1.2, 1.6))

@@ -94,7 +94,7 @@ def cell(column: Column, value: object) -> str:
 
 def frame_table(frame: pd.DataFrame, names: list[str], title: str = "") -> Table:
     """The named columns, those without any value left out but for the first."""
-    kept = [name for place, name in enumerate(names) if not place or frame[name].replace("", np.nan).notna().any()]
+    kept = [name for place, name in enumerate(names) if not place or frame[name].map(text).ne("").any()]
     columns = [column_of(name, frame[name]) for name in kept]
     values = [[cell(column, value) for value in frame[column.name]] for column in columns]
     rows = [list(row) for row in zip(*values, strict=True)]
@@ -147,17 +147,16 @@ def _entry(row: dict, leaderboard: pd.DataFrame, order: Order, columns: dict[str
 
 
 def symbol_tables(units: pd.DataFrame, order: Order) -> tuple[list[Table], int]:
-    """One table per model and target, best Sharpe ratio first, while ``SYMBOL_ROWS`` allows; and the number left out."""
-    leading = ["symbol", "test_rows", "rounds", "seconds"]
-    hidden = {"model", "target", "status", "reason", "notes", "train_rows", "validation_rows"}
+    """One table per model and target while ``SYMBOL_ROWS`` allows, best Sharpe ratio first; and the number left out."""
+    hidden = {"model", "target", "status", "reason", "notes", "train_rows", "validation_rows", "seconds"}
+    shown = [name for name in dict.fromkeys(("symbol", "sharpe", *COLUMNS, *units.columns)) if name not in hidden]
     tables, used, left_out = [], 0, 0
     for target, model, rows in order.groups(done(units)):
         used += len(rows)
         if used > SYMBOL_ROWS and tables:
             left_out += 1
             continue
-        names = [name for name in leading[:3] if name in rows]
-        names += [name for name in rows.columns if name not in hidden and name not in leading]
+        names = [name for name in shown if name in rows]
         by = ["sharpe", "symbol"] if "sharpe" in rows else ["symbol"]
         rows = rows.sort_values(by, ascending=[name != "sharpe" for name in by], kind="stable")
         tables.append(frame_table(rows, names, f"{model} on {target}"))
@@ -188,6 +187,7 @@ def failures(units: pd.DataFrame) -> list[Ending]:
     if units.empty:
         return []
     frame = units.reindex(columns=["model", "target", "symbol", "status", "reason", "notes"]).map(text)
+    frame = frame.sort_values(["model", "target", "symbol"], kind="stable")
     ended = frame[frame["status"] != "done"]
     ended = ended.assign(reason=ended["reason"].where(ended["reason"] != "", "no reason was recorded"))
     remarked = frame[(frame["status"] == "done") & (frame["notes"] != "")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -19,8 +20,9 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+@cache
 def environment() -> dict:
-    """Python, platform and package versions that a result may depend on."""
+    """Python, platform and package versions that a result may depend on; looked up once."""
     versions = {}
     for package in _PACKAGES:
         try:

@@ -11,8 +11,8 @@ from bokeh_sampledata.stocks import AAPL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from CONFIG.errors import ConfigError, DataError
-from DATA_PROCESSING.labels import LABELS, build_labels, deepest_fall, first_reach, label_of
+from CONFIG.errors import ConfigError
+from DATA_PROCESSING.labels import LABELS, build_labels, deepest_fall, first_reach, label_names, label_of, task_of
 
 COLUMNS = ["y_will_peak", "y_will_valley", "y_first_touch", "TTH", "MFE", "MAE", "MDD"]
 BARRIER_COLUMNS = COLUMNS[:4]
@@ -33,7 +33,7 @@ def random_bars(rows: int, seed: int, tick: float = 0.0) -> pd.DataFrame:
 
 
 def labels_by_loop(bars, horizon, barrier, vol_window, touch, sessions) -> tuple[pd.DataFrame, float]:
-    """The definitions, word by word; also the share of rows whose first touch is a bar that touches both barriers."""
+    """The definitions, word by word; also the share of first touches by a bar that touches both barriers."""
     high, low, close = (bars[name].tolist() for name in ("high", "low", "close"))
     names = [*COLUMNS, f"fwd_ret_{horizon}"]
     rows, ends, both = [], [], []
@@ -62,7 +62,8 @@ def labels_by_loop(bars, horizon, barrier, vol_window, touch, sessions) -> tuple
         row["y_will_peak"], row["y_will_valley"] = float(bool(ups)), float(bool(downs))
         row["y_first_touch"] = 0.0 if not ups and not downs else -1.0 if down <= up else 1.0
         row["TTH"] = min(up, down) if ups or downs else math.nan
-        both.append(up == down and bool(ups))
+        if ups or downs:
+            both.append(up == down)
     labels = pd.DataFrame(rows, columns=names)
     labels["label_end"] = pd.DatetimeIndex(ends, tz="UTC").as_unit("ns")
     return labels, float(np.mean(both)) if both else math.nan
@@ -203,7 +204,6 @@ def test_a_bar_touching_both_barriers_counts_as_the_lower():
     labels = build_labels(bars, horizon=1, barrier=1.0, vol_window=10, touch="high_low")
     assert labels.loc[10, BARRIER_COLUMNS[:3]].tolist() == [0, 0, 0]
     assert math.isnan(labels.loc[10, "TTH"])
-    assert labels.attrs["both_touched_share"] == 0
 
     bars.loc[11, ["low", "high"]] = 100 * math.exp(-2 * sigma), 100 * math.exp(2 * sigma)
     labels = build_labels(bars, horizon=1, barrier=1.0, vol_window=10, touch="high_low")
@@ -252,10 +252,18 @@ def test_label_table_covers_the_built_columns():
     }
 
 
-@pytest.mark.parametrize(
-    ("column", "near"),
-    [("y_will_peek", "y_will_peak"), ("mfe", "MFE"), ("fwd_ret_0", "fwd_ret_5"), ("fwd_ret_h", "fwd_ret_5")],
-)
-def test_unknown_label_names_the_nearest(column, near):
-    with pytest.raises(DataError, match=f"{column}.*did you mean '{near}'"):
-        label_of(column)
+@pytest.mark.parametrize("column", ["y_mine", "mfe", "fwd_ret_0", "fwd_ret_h", "fwd_ret_5x"])
+def test_other_columns_are_not_ours(column):
+    assert label_of(column) is None
+    assert task_of(column, np.array([0, 1, 1])) == "binary"
+    assert task_of(column, np.array([0, 1, 2])) == "regression"
+
+
+def test_our_labels_task_does_not_depend_on_values():
+    assert task_of("fwd_ret_5", np.array([0, 1])) == "regression"
+
+
+@pytest.mark.parametrize("horizon", [1, 5, 20])
+def test_label_names_are_those_that_are_built(horizon):
+    labels = build_labels(random_bars(30, 0), horizon=horizon, barrier=1.0, vol_window=10, touch="close")
+    assert label_names(horizon) == list(labels.columns)

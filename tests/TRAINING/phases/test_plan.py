@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from CONFIG.errors import ConfigError
+from TRAINING.phases.inputs import open_inputs
+from TRAINING.phases.plan import BASELINES, Request, make_plan, resolve_models
+
+
+def test_default_plan_covers_models_targets_symbols(plan_for) -> None:
+    plan = plan_for()
+    assert plan.targets == ["y_will_peak", "fwd_ret_5"]
+    assert list(plan.models) == ["lightgbm", "xgboost"]
+    assert len(plan.units) == 3 * 2 * 3
+    assert {unit.model for unit in plan.units} == {"lightgbm", "xgboost", BASELINES}
+    assert not any(unit.skip for unit in plan.units)
+    sessions = plan.inputs.sessions
+    assert (plan.validation_start, plan.test_start) == (sessions[300], sessions[400])
+    assert all(unit.rows == (300, 100, 100) for unit in plan.units)
+    assert [len(batch) for batch in plan.batches()] == [1] * 18
+
+
+def test_identity_holds_and_changes_with_what_matters(plan_for, bars_folder, tmp_path: Path) -> None:
+    plan = plan_for()
+    assert plan_for().identity == plan.identity
+    assert plan_for(seed=1).identity != plan.identity
+    assert plan_for(variant="balanced").identity != plan.identity
+    assert plan_for(symbols=["AAA"]).identity != plan.identity
+    alone = {unit.identity for unit in plan_for(symbols=["AAA"]).units}
+    assert alone <= {unit.identity for unit in plan.units}, "the same sessions, so the same units"
+
+    costs = tmp_path / "backtest.yaml"
+    costs.write_text("defaults:\n  cost_bps: 7.0\n")
+    assert plan_for(files=(costs,)).identity != plan.identity
+    ranking = tmp_path / "phases.yaml"
+    ranking.write_text("defaults:\n  rank_by: calmar\n")
+    assert plan_for(files=(ranking,)).identity == plan.identity, "only the leaderboard's order changes"
+
+
+def test_changed_bars_change_their_own_symbol_only(plan_for, bars_folder, tmp_path: Path) -> None:
+    for path in bars_folder.glob("*.csv"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    bars = pd.read_csv(tmp_path / "AAA.csv")
+    bars.loc[250, "volume"] += 1
+    bars.to_csv(tmp_path / "AAA.csv", index=False)
+    before = {(unit.model, unit.target, unit.symbol): unit.identity for unit in plan_for().units}
+    after = {(unit.model, unit.target, unit.symbol): unit.identity for unit in plan_for(source=str(tmp_path)).units}
+    assert {key[2] for key in before if before[key] != after[key]} == {"AAA"}
+
+
+def test_a_short_symbol_is_skipped_with_numbers(bars_folder, make_bars, tmp_path: Path) -> None:
+    for path in bars_folder.glob("*.csv"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    make_bars(2, start="2015-01-01").to_csv(tmp_path / "TWO.csv", index=False)
+    make_bars(500)[450:].to_csv(tmp_path / "LATE.csv", index=False)
+    inputs = open_inputs(str(tmp_path))
+    plan = make_plan(Request(variant="smoke"), inputs)
+    skipped = {unit.symbol: unit.skip for unit in plan.units if unit.skip}
+    assert set(skipped) == {"TWO", "LATE"}
+    assert "too short: 2 rows before" in skipped["TWO"]
+    assert "too short: 0 rows before" in skipped["LATE"]
+    assert len(plan.todo) == 18
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"phase": "sequential"}, "no phase 'sequential'; choose from core"),
+        ({"phase": "cor"}, "did you mean 'core'"),
+        ({"models": ["lightgmb"]}, "no model 'lightgmb'; did you mean 'lightgbm'"),
+        ({"variant": "consrvative"}, "did you mean 'conservative'"),
+        ({"files": (Path("nowhere/lightgbm.yaml"),)}, "nowhere/lightgbm.yaml"),
+        ({"files": (Path("nowhere/lightgmb.yaml"),)}, "did you mean"),
+    ],
+)
+def test_typos_are_found_before_anything_is_read(request_: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_models(Request(**request_))
+
+
+def test_unknown_target_and_symbol_are_suggested(plan_for) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'y_will_peak'"):
+        plan_for(target="y_wil_peak")
+    with pytest.raises(ConfigError, match="did you mean 'AAA'"):
+        plan_for(symbols=["AAB"])
+
+
+def test_config_file_names_the_model_and_its_variant(tmp_path: Path) -> None:
+    mine = tmp_path / "xgboost.yaml"
+    mine.write_text("variants:\n  mine:\n    n_estimators: 7\n")
+    models = resolve_models(Request(files=(mine,), variant="mine"))
+    assert list(models) == ["xgboost"]
+    assert models["xgboost"]["n_estimators"] == 7
+    with pytest.raises(ConfigError, match="--config names xgboost, which is not among the models lightgbm"):
+        resolve_models(Request(files=(mine,), models=["lightgbm"]))
+
+
+def test_windows_do_not_overlap(plan_for) -> None:
+    windows = list(plan_for().windows.values())
+    for (_, last), (first, _) in zip(windows[:-1], windows[1:], strict=True):
+        assert np.datetime64(last) < np.datetime64(first)
