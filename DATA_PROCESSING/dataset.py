@@ -9,7 +9,7 @@ import pandas as pd
 
 from CONFIG.errors import ConfigError, did_you_mean
 from DATA_PROCESSING.columns import feature_columns, target_columns
-from DATA_PROCESSING.sessions import session_of
+from DATA_PROCESSING.sessions import session_of, without_zone
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,4 @@ def make_dataset(table: pd.DataFrame, target: str, symbol: str | None = None) ->
     symbols = table["symbol"] if symbol is None else pd.Categorical.from_codes(np.zeros(len(table), int), [symbol])
     index = pd.MultiIndex.from_arrays([symbols, pd.DatetimeIndex(table["timestamp"])], names=["symbol", "timestamp"])
     X = table[feature_columns(table.columns)].set_axis(index)
-    label_end = pd.DatetimeIndex(table["label_end"])
-    label_end = label_end.tz_localize(None) if label_end.tz is not None else label_end
-    return Dataset(X, table[target].set_axis(index), RowInfo(label_end.to_numpy("datetime64[ns]")))
+    return Dataset(X, table[target].set_axis(index), RowInfo(without_zone(table["label_end"])))

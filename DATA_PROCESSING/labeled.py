@@ -19,13 +19,15 @@ from DATA_PROCESSING.atomic import write_atomically
 from DATA_PROCESSING.bars import Panel, bars_fingerprint
 from DATA_PROCESSING.columns import feature_columns, target_columns
 from DATA_PROCESSING.features.build import build_features, feature_names
+from DATA_PROCESSING.headers import read_timestamps
 from DATA_PROCESSING.labels import build_labels
 from DATA_PROCESSING.sessions import session_numbers
-from DATA_PROCESSING.symbols import file_stem, symbol_of
+from DATA_PROCESSING.symbols import file_stem, symbol_faults, symbol_of
 
 FOLDER = Path("DATA_PROCESSING/data/labeled")
-_KEY = b"barzoo"
+_KEY, _SEAL, _UNSEALED = "barzoo", "barzoo_sha256", "0" * 64
 _NEEDED = ("timestamp", "close", "label_end")
+_DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)  # what pyarrow raises
 
 
 @dataclass(frozen=True)
@@ -96,20 +98,26 @@ def write_table(folder: Path, symbol: str, table: pd.DataFrame, fingerprint: str
     buffer = BytesIO()
     with pq.ParquetWriter(buffer, arrow.schema, **options) as writer:
         writer.write_table(arrow)
-        writer.add_key_value_metadata({_KEY: json.dumps(about)})
+        writer.add_key_value_metadata({_KEY: json.dumps(about, sort_keys=True)})
+    payload = bytearray(buffer.getvalue())
+    place, seal = _seal(payload)
+    payload[place] = seal.encode()
     path = table_path(folder, symbol)
-    write_atomically(path, _sealed(buffer.getvalue()))
+    write_atomically(path, bytes(payload))
     return path
 
 
-def _sealed(payload: bytes) -> bytes:
-    """A table's bytes with the right seal; without a place for one, as they are."""
-    before, mark, after = payload.rpartition(f'"{_SEAL}": "'.encode())
-    after = after[len(_UNSEALED) :]
-    if not mark:
-        return payload
-    digest = hashlib.sha256(before + mark + _UNSEALED.encode() + after).hexdigest()
-    return before + mark + digest.encode() + after
+def _seal(payload: bytes) -> tuple[slice, str] | None:
+    """Where the seal of a table lies in its bytes, and what it must be; None where they have no place for one."""
+    mark = f'"{_SEAL}": "'.encode()
+    found = payload.rfind(mark)
+    if found < 0:
+        return None
+    place = slice(found + len(mark), found + len(mark) + len(_UNSEALED))
+    digest = hashlib.sha256(memoryview(payload)[: place.start])
+    digest.update(_UNSEALED.encode())
+    digest.update(memoryview(payload)[place.stop :])
+    return place, digest.hexdigest()
 
 
 def label_panel(
@@ -187,8 +195,8 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
     DataError
         A column that every labeled table needs is missing, one is there twice, or the symbol cannot be one.
     """
-    payload, file = _open(path)
-    names, about = file.schema_arrow.names, _about(file)
+    payload, file, about = _open(path)
+    names = file.schema_arrow.names
     missing = [column for column in _NEEDED if column not in names]
     if missing:
         raise DataError(
@@ -201,7 +209,7 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
     symbol = about.get("symbol", symbol_of(path.stem))
     (fault,) = symbol_faults([symbol])
     if fault:
-        raise DataError(f"{ascii(str(path))}: {fault}; rename the file")
+        raise DataError(f"{str(path)!a}: {fault}; rename the file")
     return TableInfo(
         path=path,
         symbol=symbol,
@@ -228,12 +236,12 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         A table of the user's own has times that cannot be read, labels that end before their row, or text where
         numbers belong.
     """
-    _, file = _open(path)
+    _, file, about = _open(path)
     try:
         table = file.read(columns=columns).to_pandas(ignore_metadata=True, date_as_object=False)
     except _DAMAGED as error:
         raise IntegrityError(f"{path}: the table is damaged ({_first_line(error)}); build it again") from error
-    if not _about(file):
+    if not about:
         _mend_own(table, path)
     if not table["timestamp"].is_monotonic_increasing:
         table = table.sort_values("timestamp", kind="stable", ignore_index=True)
@@ -276,18 +284,24 @@ def _is_labeled(path: Path) -> bool:
         return False
 
 
-def _open(path: Path) -> tuple[bytes, pq.ParquetFile]:
-    """A table's bytes and their columns, ready to read; the seal is checked before any parser sees them."""
+def _open(path: Path) -> tuple[bytes, pq.ParquetFile, dict]:
+    """A table's bytes, their reader, and what it says of itself (nothing if it is the user's own).
+
+    The seal is checked before a parser sees the bytes.
+    """
     try:
         payload = path.read_bytes()
-    except OSError as error:
-        raise IntegrityError(f"{path}: cannot be read ({error.strerror})") from error
-    damaged = f"{path}: was edited or damaged after it was built; build it again"
-    if _sealed(payload) != payload:
-        raise IntegrityError(damaged)
-    try:
+        sealed = _seal(payload)
+        if sealed and payload[sealed[0]] != sealed[1].encode():
+            raise IntegrityError(f"{path}: edited or damaged after it was built; build it again")
         file = pq.ParquetFile(pa.BufferReader(payload), page_checksum_verification=True)
-    except _DAMAGED as error:
+        about = json.loads((file.metadata.metadata or {}).get(_KEY.encode(), b"{}"))
+    except (*_DAMAGED, json.JSONDecodeError) as error:
         raise IntegrityError(f"{path}: not a whole Parquet file ({_first_line(error)})") from error
-    if _KEY in (file.metadata.metadata or {}) and _sealed...
-    return payload, file
+    if about and not sealed:
+        raise IntegrityError(f"{path}: its seal is gone; build it again")
+    return payload, file, about
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]

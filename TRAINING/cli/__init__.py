@@ -13,7 +13,8 @@ from TRAINING.cli import config, data, models, predict, train
 
 app = typer.Typer(
     name="barzoo",
-    help="A config-driven zoo of models for market bars: which model, on which target, survives out of sample, after costs.",
+    help="A config-driven zoo of models for market bars: which model, on which target, survives out of sample, after "
+    "costs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # rich's own markup would take "[default: ...]" for a style and leave it out

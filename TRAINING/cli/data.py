@@ -50,7 +50,8 @@ def check(
     for reason, group in panel.bad_rows.groupby("reason") if len(panel.bad_rows) else ():
         first = group.iloc[0]
         out.print(
-            f"{len(group)} bad rows: {reason}; the first is row {first['row'] + 1} of {first['symbol']}, {first['timestamp']}",
+            f"{len(group)} bad rows: {reason}; the first is row {first['row'] + 1} of {first['symbol']}, "
+            f"{first['timestamp']}",
             markup=False,
         )
     out.print(f"{len(panel.bars)} of {len(panel.quality)} symbols usable, {len(panel.sessions)} sessions")

@@ -47,10 +47,18 @@ def predict(
         )
     else:
         rows = [
-            (row.target, row.symbol, row.model, f"{row.timestamp:%Y-%m-%d}", f"{row.prediction:.4f}", f"{row.signal:+.0f}",
-             f"{row.position:+.2f}", row.warning)
+            (
+                row.target,
+                row.symbol,
+                row.model,
+                f"{row.timestamp:%Y-%m-%d}",
+                f"{row.prediction:.4f}",
+                f"{row.signal:+.0f}",
+                f"{row.position:+.2f}",
+                row.warning,
+            )
             for row in newest.rows.itertuples()
-        ]  # fmt: skip
+        ]
         columns = ("target", "symbol", "model", "last bar", "prediction", "signal", "position", "warning")
         console().print(make_table(columns, rows, right=columns[4:7]))
     for row in newest.problems.itertuples():

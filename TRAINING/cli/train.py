@@ -14,8 +14,8 @@ from TRAINING.cli.options import complete_models, names
 from TRAINING.cli.terminal import console, make_table, progress
 
 EXAMPLES = (
-    "Examples:  barzoo train --phase core  ·  barzoo train --phase core --input-dir bars/ --models lightgbm --dry-run  ·  "
-    "barzoo train --phase core --config CONFIG/model_config/lightgbm.yaml --variant conservative"
+    "Examples:  barzoo train --phase core  ·  barzoo train --phase core --input-dir bars/ --models lightgbm --dry-run"
+    "  ·  barzoo train --phase core --config CONFIG/model_config/lightgbm.yaml --variant conservative"
 )
 
 
@@ -25,7 +25,7 @@ def train(
         None,
         help="Bars or labeled tables: demo, a folder or a file. [default: "
         "DATA_PROCESSING/data/labeled if it holds tables, else demo]",
-    ),  # fmt: skip
+    ),
     output_dir: Path = typer.Option(None, help="The run's folder. [default: runs/PHASE-HASH, the hash of the plan]"),
     config: list[Path] = typer.Option(
         [], help="A model's YAML (its stem names the model) or a run config; repeatable."
@@ -132,8 +132,9 @@ def _show_outcome(outcome, as_json: bool) -> None:
     elif not outcome.interrupted:
         console().print(leaderboard_table(results.leaderboard))
     for (status, reason), group in results.units[results.units["status"] != "done"].groupby(["status", "reason"]):
-        some = ", ".join(dict.fromkeys(group["symbol"].head(50)))
-        typer.echo(f"{status}: {len(group)} units ({some[:200]}): {reason}", err=True)
+        symbols = list(dict.fromkeys(group["symbol"]))
+        some = ", ".join(symbols[:10]) + (f" and {len(symbols) - 10} more" if len(symbols) > 10 else "")
+        typer.echo(f"{status}: {some}: {reason}", err=True)
     typer.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)
     if outcome.interrupted:
         typer.echo(f"run the same command again to resume {outcome.folder}", err=True)

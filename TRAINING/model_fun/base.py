@@ -222,8 +222,9 @@ class Trainer:
             column = int(counts.argmax())
             first = X.index[int(broken[:, column].argmax())]
             raise DataError(
-                f"{self.name}: {where} column {str(X.columns[column])!r} has {counts[column]} {fault} values, the first at "
-                f"{first} ({int((counts > 0).sum())} such columns); drop the rows or write NaN where the model allows it"
+                f"{self.name}: {where} column {str(X.columns[column])!r} has {counts[column]} {fault} values, the "
+                f"first at {first} ({int((counts > 0).sum())} such columns); drop the rows"
+                f"{' or write NaN' if self.allows_nan else ' or fill them'}"
             )
         return values
 
@@ -274,7 +275,8 @@ class Trainer:
                 shown = f"{', '.join(missing[:8])}{' ...' if len(missing) > 8 else ''}"
                 unused = f"; unknown to it: {', '.join(extra[:8])}{' ...' if len(extra) > 8 else ''}" if extra else ""
                 raise DataError(
-                    f"{self.name}: {where} lacks {len(missing)} of the {len(self.features)} training columns: {shown}{unused}"
+                    f"{self.name}: {where} lacks {len(missing)} of the {len(self.features)} training columns: "
+                    f"{shown}{unused}"
                 )
             X = X[self.features]
         self._check_values(X, where)

@@ -29,8 +29,8 @@ class Newest:
     Attributes
     ----------
     rows : DataFrame
-        ``model, target, symbol, timestamp, prediction, signal, position, warning``: the position (-1 to 1) is the mean of
-        the signals of the label's last H bars, to be held once ``execution_lag`` bars have passed.
+        ``model, target, symbol, timestamp, prediction, signal, position, warning``: the position (-1 to 1) is the mean
+        of the signals of the label's last H bars, to be held once ``execution_lag`` bars have passed.
     problems : DataFrame
         ``model, target, symbol, reason`` of what could not be predicted.
     """
@@ -58,7 +58,7 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
     DataError
         Nothing usable in the source, or none of its symbols was trained.
     """
-    manifest, _ = read_sealed(run)
+    read_sealed(run)
     folders = sorted(path.parent for path in run.glob(f"units/*/*/*/{NAME}") if path.parts[-4] != BASELINES)
     if not folders:
         raise IntegrityError(f"{run}: holds no trained model; run the phase to its end first")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from DATA_PROCESSING.sessions import session_of, sessions_per_year
-from TRAINING.evaluation.metrics import PREDICTION_METRICS, row_loss, score_money
+from TRAINING.evaluation.metrics import row_loss, score_money
 from TRAINING.evaluation.significance import beats, bootstrap_interval, default_block
 from TRAINING.phases.plan import BASELINES, Plan
 from TRAINING.phases.unit import UnitResult

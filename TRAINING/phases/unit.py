@@ -111,7 +111,7 @@ def _train(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]
             ]
     except BarzooError as error:
         return results + [UnitResult(unit, "failed", str(error)) for unit, _ in ready]
-    except Exception as error:  # noqa: BLE001  whatever a library raises stops these units only, and is shown
+    except Exception as error:  # whatever a library raises stops these units only, and is shown
         log.error("%s %s %s", model, target, [unit.symbol for unit, _ in ready], exc_info=error)
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return results + [UnitResult(unit, "failed", reason) for unit, _ in ready]

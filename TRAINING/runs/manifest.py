@@ -1,4 +1,4 @@
-"""Manifests bind files to what made them: a changed byte, in a payload or in the manifest itself, is found on reading."""
+"""Manifests bind files to what made them: a changed byte, in a file or in the manifest itself, is found on reading."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -101,5 +102,5 @@ def test_config_file_names_the_model_and_its_variant(tmp_path: Path) -> None:
 
 def test_windows_do_not_overlap(plan_for) -> None:
     windows = list(plan_for().windows.values())
-    for (_, last), (first, _) in zip(windows[:-1], windows[1:], strict=True):
+    for (_, last), (first, _) in pairwise(windows):
         assert np.datetime64(last) < np.datetime64(first)
