@@ -19,7 +19,7 @@ from DATA_PROCESSING.adjust import adjust_bars, adjustable
 from DATA_PROCESSING.columns import BAR_COLUMNS, PRICE_COLUMNS
 from DATA_PROCESSING.headers import listed, name_columns, read_numbers, read_timestamps
 from DATA_PROCESSING.sessions import panel_sessions, session_numbers
-from DATA_PROCESSING.symbols import symbol_faults
+from DATA_PROCESSING.symbols import printable, symbol_faults
 
 log = logging.getLogger("barzoo")
 _NO_TIME = np.timedelta64(0)
@@ -82,10 +82,10 @@ def read_table(raw: pd.DataFrame, where: str, tz: str, symbol: str | None = None
     if named.empty:
         raise DataError(f"{where}: no rows; expected bars below the header")
     if "symbol" in named:
-        codes, distinct = pd.factorize(named["symbol"])
-        symbols = np.array([*(str(value).strip() for value in distinct), ""], object)[codes]  # missing is -1, the last
+        codes, distinct = pd.factorize(named["symbol"])  # a missing value is -1, the last
+        symbols = np.array([*(printable(str(value).strip()) for value in distinct), ""], object)[codes]
     elif symbol is not None:
-        symbols = symbol.strip()
+        symbols = printable(symbol.strip())
     else:
         raise DataError(f"{where}: no symbol column; a file of several symbols needs one")
     timestamps, fault = read_timestamps(named["timestamp"], named.get("time"), tz, where)
@@ -249,7 +249,7 @@ def _quality(
 
 def _refuse(name: str, bad_rows: pd.DataFrame, problems: dict[str, str]) -> None:
     """Raise the first fault of a source that must have none."""
-    cure = "mend them, or set on_bad: quarantine in run_config/bars.yaml"
+    cure = "mend them, or set on_bad: quarantine in bars.yaml"
     if problems:
         first = next(iter(problems.values()))
         raise DataError(f"{name}: {len(problems)} files cannot be used, the first: {first}; {cure}")

@@ -147,7 +147,7 @@ def read_timestamps(
         if not tz:
             raise DataError(
                 f"{where}: clock times without a zone, for example '{pd.Timestamp(wall[clocked][0])}'; "
-                "set tz: (such as America/New_York) in run_config/bars.yaml, or write the offset"
+                "set tz: (such as America/New_York) in a bars.yaml given with --config, or write the offset"
             )
         local = pd.DatetimeIndex(wall).tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
         instant = local.tz_convert(None).to_numpy()
@@ -205,9 +205,11 @@ def read_numbers(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """A column as float64, and where it held text (or something else) that is no number, as opposed to nothing."""
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
         return values.to_numpy(float, na_value=np.nan) + 0.0, np.zeros(len(values), bool)  # -0.0 becomes 0.0
-    text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
+    codes, distinct = pd.factorize(values)  # a missing value is -1, the last
+    text = pd.Series([*map(str, distinct), ""], dtype=object).str.strip()
     is_number = text.str.fullmatch(_NUMBER).to_numpy(bool)
     numbers = np.full(len(text), np.nan)
     # Not pandas.to_numeric: it misses the nearest float in one of six numbers.
     numbers[is_number] = text[is_number].to_numpy(object).astype(float) + 0.0
-    return numbers, ~is_number & ~text.isin(MISSING).to_numpy()
+    is_text = ~is_number & ~text.isin(MISSING).to_numpy()
+    return numbers[codes], is_text[codes]

@@ -22,12 +22,12 @@ from DATA_PROCESSING.features.build import build_features, feature_names
 from DATA_PROCESSING.headers import read_timestamps
 from DATA_PROCESSING.labels import build_labels
 from DATA_PROCESSING.sessions import session_numbers
-from DATA_PROCESSING.symbols import file_stem, symbol_faults, symbol_of
+from DATA_PROCESSING.symbols import file_stem, printable, symbol_faults, symbol_of
 
 FOLDER = Path("DATA_PROCESSING/data/labeled")
 _KEY, _SEAL, _UNSEALED = "barzoo", "barzoo_sha256", "0" * 64
 _NEEDED = ("timestamp", "close", "label_end")
-_DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)  # what pyarrow raises
+_DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError)  # what pyarrow raises
 
 
 @dataclass(frozen=True)
@@ -195,8 +195,7 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
     DataError
         A column that every labeled table needs is missing, one is there twice, or the symbol cannot be one.
     """
-    payload, file, about = _open(path)
-    names = file.schema_arrow.names
+    _, names, about = _open(path)
     missing = [column for column in _NEEDED if column not in names]
     if missing:
         raise DataError(
@@ -206,14 +205,14 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
     if len(set(names)) < len(names):
         twice = next(column for column in names if names.count(column) > 1)
         raise DataError(f"{path}: two columns are called {twice!r}; rename one")
-    symbol = about.get("symbol", symbol_of(path.stem))
+    symbol = about.get("symbol", printable(symbol_of(path.stem)))
     (fault,) = symbol_faults([symbol])
     if fault:
-        raise DataError(f"{str(path)!a}: {fault}; rename the file")
+        raise DataError(f"{path}: {fault}; rename the file")
     return TableInfo(
         path=path,
         symbol=symbol,
-        fingerprint=about.get("fingerprint") or hashlib.sha256(payload).hexdigest(),
+        fingerprint=about.get("fingerprint") or hashlib.sha256(path.read_bytes()).hexdigest(),
         horizon=about.get("labels", {}).get("horizon", default_horizon),
         columns=tuple(names),
         labels=about.get("labels", {}),
@@ -236,7 +235,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
         A table of the user's own has times that cannot be read, labels that end before their row, or text where
         numbers belong.
     """
-    _, file, about = _open(path)
+    file, _, about = _open(path)
     try:
         table = file.read(columns=columns).to_pandas(ignore_metadata=True, date_as_object=False)
     except _DAMAGED as error:
@@ -284,8 +283,8 @@ def _is_labeled(path: Path) -> bool:
         return False
 
 
-def _open(path: Path) -> tuple[bytes, pq.ParquetFile, dict]:
-    """A table's bytes, their reader, and what it says of itself (nothing if it is the user's own).
+def _open(path: Path) -> tuple[pq.ParquetFile, list[str], dict]:
+    """A table's file, its columns, and what it says of itself (nothing if it is the user's own).
 
     The seal is checked before a parser sees the bytes.
     """
@@ -295,12 +294,13 @@ def _open(path: Path) -> tuple[bytes, pq.ParquetFile, dict]:
         if sealed and payload[sealed[0]] != sealed[1].encode():
             raise IntegrityError(f"{path}: edited or damaged after it was built; build it again")
         file = pq.ParquetFile(pa.BufferReader(payload), page_checksum_verification=True)
+        names = file.schema_arrow.names
         about = json.loads((file.metadata.metadata or {}).get(_KEY.encode(), b"{}"))
-    except (*_DAMAGED, json.JSONDecodeError) as error:
+    except _DAMAGED as error:
         raise IntegrityError(f"{path}: not a whole Parquet file ({_first_line(error)})") from error
     if about and not sealed:
         raise IntegrityError(f"{path}: its seal is gone; build it again")
-    return payload, file, about
+    return file, names, about
 
 
 def _first_line(error: Exception) -> str:

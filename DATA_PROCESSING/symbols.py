@@ -25,7 +25,7 @@ def file_stem(symbol: str) -> str:
     >>> file_stem("BRK/B"), file_stem("../x"), file_stem("CON"), file_stem("NO")
     ('BRK%2FB', '%2E.%2Fx', '%43ON', 'NO')
     """
-    stem = quote(symbol, safe="", errors="surrogateescape")
+    stem = quote(symbol, safe="", errors="surrogatepass")  # stray bytes of a file name
     if stem.startswith(".") or stem.split(".")[0].upper() in _DEVICES:
         stem = _escape(stem[0]) + stem[1:]
     if stem.endswith("."):
@@ -35,12 +35,17 @@ def file_stem(symbol: str) -> str:
 
 def symbol_of(stem: str) -> str:
     """Decode what `file_stem` encoded; a name that it did not make is its own symbol."""
-    symbol = unquote(stem, errors="surrogateescape")
+    symbol = unquote(stem)
     return symbol if file_stem(symbol) == stem else stem
 
 
+def printable(text: str) -> str:
+    """A text that is safe to print and to store: control characters and stray bytes become escapes such as ``\\n``."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def symbol_faults(symbols: list[str]) -> list[str]:
-    """Why each text cannot be a symbol beside the others; an empty text where it can.
+    """Why each (`printable`) text cannot be a symbol beside the others; an empty text where it can.
 
     Of symbols that differ only by case (most likely one symbol spelt in two ways) the first in the list is kept.
     """
@@ -50,8 +55,6 @@ def symbol_faults(symbols: list[str]) -> list[str]:
         twin = first_of.setdefault(file_stem(symbol).lower(), symbol)
         if not symbol:
             faults.append("symbol is empty")
-        elif not symbol.isprintable():
-            faults.append("symbol has characters that cannot be printed")
         elif len(file_stem(symbol)) > LONGEST_STEM:
             faults.append("symbol is too long for a file name")
         elif twin != symbol:

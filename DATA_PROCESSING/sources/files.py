@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from CONFIG.errors import DataError
 from DATA_PROCESSING.bars import read_table
 from DATA_PROCESSING.headers import MISSING, TEXT_COLUMNS, name_columns
-from DATA_PROCESSING.symbols import symbol_of
+from DATA_PROCESSING.symbols import printable, symbol_of
 
 ENDINGS = (".csv", ".parquet")
 PARTITION = "symbol="
@@ -28,19 +28,20 @@ def list_files(source: Path) -> list[Path]:
     DataError
         Nothing at that path, or no file of a kind we read.
     """
+    where = printable(str(source))
     try:
         if not source.exists():
-            raise DataError(f"{source}: no such file or folder; a SOURCE is demo, a folder of bar files, or a file")
+            raise DataError(f"{where}: no such file or folder; a SOURCE is demo, a folder of bar files, or a file")
         if source.is_file():
             if source.suffix.lower() not in ENDINGS:
-                raise DataError(f"{source}: not a bar file; files end in {' or '.join(ENDINGS)}, got {source.suffix!r}")
+                raise DataError(f"{where}: not a bar file; files end in {' or '.join(ENDINGS)}, got {source.suffix!r}")
             return [source]
         paths = [*source.iterdir(), *(path for folder in source.glob(f"{PARTITION}*/") for path in folder.iterdir())]
     except OSError as error:
-        raise DataError(f"{source}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{where}: cannot be read ({error.strerror})") from error
     paths = sorted(path for path in paths if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
     if not paths:
-        raise DataError(f"{source}: the folder holds no {' or '.join(ENDINGS)} file")
+        raise DataError(f"{where}: the folder holds no {' or '.join(ENDINGS)} file")
     return paths
 
 
@@ -64,32 +65,37 @@ def read_tables(source: Path, tz: str) -> tuple[pd.DataFrame, dict[str, str]]:
     tables: list[pd.DataFrame] = []
     failed: dict[Path, str] = {}
     for path in list_files(source):
+        where = printable(str(path))
         try:
-            tables.append(read_table(_read_file(path), str(path), tz, symbol_of_file(path)))
+            tables.append(read_table(_read_file(path, where), where, tz, symbol_of_file(path)))
         except DataError as error:
             failed[path] = str(error)
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["symbol"])
     known = set(table["symbol"].unique())
-    names = {path: symbol_of_file(path) for path in failed}
-    return table, {path.name if names[path] in known else names[path]: problem for path, problem in failed.items()}
+    symbols = {path: printable(symbol_of_file(path)) for path in failed}
+    return table, {
+        printable(path.name) if symbols[path] in known else symbols[path]: problem for path, problem in failed.items()
+    }
 
 
-def _read_file(path: Path) -> pd.DataFrame:
+def _read_file(path: Path, where: str) -> pd.DataFrame:
     """The columns of a file that mean something to us, under their own names; texts as categories."""
     try:
-        table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    except (pa.ArrowException, csv.Error, UnicodeDecodeError, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise DataError(f"{path}: cannot be read ({reason}); is it a whole {path.suffix} file?") from error
-    return table.to_pandas(ignore_metadata=True, date_as_object=False, strings_to_categorical=True)
+        table = _read_parquet(path, where) if path.suffix.lower() == ".parquet" else _read_csv(path, where)
+        return table.to_pandas(ignore_metadata=True, date_as_object=False, strings_to_categorical=True)
+    except DataError:
+        raise
+    except (pa.ArrowException, csv.Error, OSError, ValueError, KeyError) as error:  # what damaged bytes lead to
+        reason = printable(str(error).partition("\n")[0][:200])
+        raise DataError(f"{where}: cannot be read ({reason}); is it a whole {path.suffix} file?") from error
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_csv(path: Path, where: str) -> pa.Table:
     with open(path, encoding="utf-8-sig", newline="") as file:
         header = next(filter(None, csv.reader(file)), None)
     if header is None:
-        raise DataError(f"{path}: the file is empty")
-    names = name_columns(header, str(path))
+        raise DataError(f"{where}: the file is empty")
+    names = name_columns(header, where)
 
     def read(number: pa.DataType) -> pa.Table:
         types = {column: pa.string() if name in TEXT_COLUMNS else number for column, name in names.items()}
@@ -108,6 +114,10 @@ def _read_csv(path: Path) -> pa.Table:
         return read(pa.string())
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def _read_parquet(path: Path, where: str) -> pa.Table:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read(columns=list(name_columns(file.schema_arrow.names, str(path))))
+        names = name_columns(file.schema_arrow.names, where)
+        for column in names:
+            if pa.types.is_nested(file.schema_arrow.field(column).type):
+                raise DataError(f"{where}: the column {column!r} holds lists or records; expected one value a row")
+        return file.read(columns=list(names))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -84,6 +85,9 @@ def _stop_on_interrupt() -> threading.Event:
 
     def interrupt(number: int, frame: object) -> None:
         if stop.is_set():
+            if sys.stderr.isatty():
+                sys.stderr.write("\x1b[?25h")  # the progress bar hides the cursor
+                sys.stderr.flush()
             os._exit(130)
         stop.set()
         typer.echo("\ninterrupted: finishing the running units (once more to stop at once)", err=True)

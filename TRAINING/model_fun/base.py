@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from DATA_PROCESSING.labels import task_of
 log = logging.getLogger("barzoo")
 
 
-class Trainer:
+class Trainer(ABC):
     """One model: a configuration, then `train`, then `predict`.
 
     A subclass sets the class attributes and writes `_fit`, `_predict`, `_importance`, `payloads` and `restore`; checks,
@@ -163,28 +164,32 @@ class Trainer:
 
     # What a model writes for itself.
 
-    _advice = "give more rows or lower the model's minimum"
+    rounds: int | None = None  # rounds of training that predictions use, where the model has rounds
+    _advice: ClassVar[str] = "give more rows or lower the model's minimum"
 
     def _minimum_rows(self, y: np.ndarray) -> float:
         """Fewest rows with which the configuration can make one split."""
         return 2
 
+    @abstractmethod
     def _fit(self, X: pd.DataFrame, y: np.ndarray, X_val: pd.DataFrame | None, y_val: np.ndarray | None, rows) -> None:
-        raise TypeError(f"{type(self).__name__} has no _fit")
+        """Fit on checked data; sets `model` and `history`."""
 
+    @abstractmethod
     def _predict(self, X: pd.DataFrame) -> np.ndarray:
-        raise TypeError(f"{type(self).__name__} has no _predict")
+        """(n,) what `predict_score` gives; columns are in training order."""
 
+    @abstractmethod
     def _importance(self) -> np.ndarray:
-        raise TypeError(f"{type(self).__name__} has no _importance")
+        """(features,) not negative, of any sum."""
 
+    @abstractmethod
     def payloads(self) -> dict[str, bytes]:
         """The trained model as files (name -> bytes), in a format that cannot run code."""
-        raise TypeError(f"{type(self).__name__} has no payloads")
 
+    @abstractmethod
     def restore(self, payloads: dict[str, bytes]) -> None:
         """Take back what `payloads` gave; `features`, `target`, `task` and `history` are set by the caller."""
-        raise TypeError(f"{type(self).__name__} has no restore")
 
     # Checks, the same for every model.
 

@@ -1,0 +1,252 @@
+"""The pages keep their word: what they show runs in a copy of the project, and what they name exists.
+
+A page's blocks run from top to bottom in one folder. The word behind a block's fence says what happens to it:
+
+- ``python``: run; the blocks of a page share one namespace. A ``text`` block right behind it shows what it prints.
+- ``bash`` or ``shell`` that begins with barzoo, ./train_all_symbols.sh or python: run, exit code 0.
+- ``console``: ``$ command`` is run, with exit code 0 unless ``# exit 3`` stands behind it, and each line below it must be
+  a line of its output. ``console any-numbers``: with other numbers in their places.
+- ``diff``: lines with ``+`` go into the file that its first line names, each behind the line above it.
+- any other language whose first line is ``# some/file.yaml``: written to that file.
+
+All else is read, not run. In shown output ``...`` stands for anything, and any number of blanks counts as one.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from CONFIG.config_loader import run_topics
+from CONFIG.strict_yaml import read_yaml
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PROJECT = ("CONFIG", "DATA_PROCESSING", "TRAINING", "train_all_symbols.sh")
+COMMANDS = ("barzoo ", "./train_all_symbols.sh ", "python ")
+README_COMMANDS = (
+    "pip install -c constraints.txt -e . && ./train_all_symbols.sh --phase core",
+    'pip install -c constraints.txt -e ".[test]" && pytest',
+)
+_FENCE = re.compile(r"^```(?P<info>.+)\n(?P<code>(?:.*\n)*?)```$", re.MULTILINE)
+_FILE = re.compile(r"# (\S+/\S+|\S+\.(?:csv|py|yaml))\n")
+_NUMBER = r"\d[\d,]*(?:\.\d+)?"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, the words behind that, its text, the line it begins on, and where it ends."""
+
+    language: str
+    words: tuple[str, ...]
+    code: str
+    line: int
+    end: int
+
+
+def blocks_of(text: str) -> Iterator[Block]:
+    for found in _FENCE.finditer(text):
+        language, *words = found["info"].split()
+        yield Block(language, tuple(words), found["code"], text.count("\n", 0, found.start("code")) + 1, found.end())
+
+
+def run_page(page: Path) -> None:
+    """Run a page's blocks in the current folder; the first that breaks its word stops it."""
+    text = page.read_text(encoding="utf-8")
+    blocks = list(blocks_of(text))
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block, behind in zip(blocks, [*blocks[1:], None], strict=True):
+        where = f"{page.name}:{block.line}"
+        named = _FILE.match(block.code)
+        if block.language == "diff":
+            add_lines(block)
+        elif named and block.language != "console":
+            Path(named[1]).parent.mkdir(parents=True, exist_ok=True)
+            Path(named[1]).write_text(block.code[named.end() :] if named[1].endswith(".csv") else block.code)
+        elif block.language == "python":
+            printed = io.StringIO()
+            with redirect_stdout(printed):
+                exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), namespace)  # noqa: S102
+            if behind and behind.language == "text" and not text[block.end : behind.end].split("```")[0].strip():
+                check_output(behind.code, printed.getvalue(), where)
+        elif block.language in ("bash", "shell") and block.code.startswith(COMMANDS):
+            run(block.code, 0, where)
+        elif block.language == "console":
+            for part in re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:]:
+                command, _, shown = part.partition("\n")
+                command, _, code = command.partition("  # exit ")
+                check_output(shown, run(command, int(code or 0), where), where, "any-numbers" in block.words)
+
+
+def run(command: str, exit_code: int, where: str) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == exit_code, f"{where}: {command}\nexit code {done.returncode}\n{done.stdout}"
+    return done.stdout
+
+
+def check_output(shown: str, printed: str, where: str, any_numbers: bool = False) -> None:
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    for line in filter(None, (" ".join(line.split()) for line in shown.splitlines())):
+        pattern = re.escape(line).replace(r"\.\.\.", ".*")
+        pattern = re.sub(_NUMBER.replace(r"\.", r"\\?\."), lambda _: _NUMBER, pattern) if any_numbers else pattern
+        assert any(re.fullmatch(pattern, other) for other in lines), f"{where}: no line {line!r} in\n{printed}"
+
+
+def add_lines(block: Block) -> None:
+    first, *lines = block.code.splitlines(keepends=True)
+    path = Path(first.removeprefix("# ").strip())
+    text, above = path.read_text(), ""
+    for line in lines:
+        if line.startswith("+"):
+            assert text.count(above) == 1, f"{path}: no single line {above!r}"
+            text = text.replace(above, above + line[1:])
+        above = line[1:]
+    path.write_text(text)
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with a folder ``bars`` of the reader's own, and ``barzoo`` as a command beside it."""
+    from bokeh_sampledata import stocks
+
+    folder = tmp_path_factory.mktemp("docs") / "clone"
+    folder.mkdir()
+    for name in PROJECT:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("data"))
+        else:
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / "bars").mkdir()
+    for symbol in ("AAPL", "MSFT"):
+        columns = getattr(stocks, symbol)
+        lines = ["Date,Open,High,Low,Close,Volume,Adj Close", *(",".join(map(str, row)) for row in zip(*(
+            columns[name] for name in ("date", "open", "high", "low", "close", "volume", "adj_close")), strict=True))]  # fmt: skip
+        (folder / "bars" / f"{symbol}.csv").write_text("\n".join(lines) + "\n")
+    command = folder.with_name("bin") / "barzoo"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m TRAINING "$@"\n')
+    command.chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_run(page: Path, clone: Path, tmp_path: Path) -> None:
+    """In a process of its own, with warnings as errors, as a reader who follows the page would run them."""
+    folder = shutil.copytree(clone, tmp_path / "clone", symlinks=True)
+    path = os.pathsep.join(map(str, (clone.with_name("bin"), Path(sys.executable).parent, os.environ["PATH"])))
+    environment = {"PYTHONPATH": str(folder), "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1", "PATH": path}
+    done = subprocess.run(
+        [sys.executable, __file__, str(page)],
+        cwd=folder,
+        env={**os.environ, "VIRTUAL_ENV": sys.prefix, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def test_readme_has_the_two_commands() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    for command in README_COMMANDS:
+        assert lines.count(command) == 1
+
+
+def slug(heading: str) -> str:
+    """The anchor that a heading gets."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("http"):
+            continue
+        target, _, anchor = link.partition("#")
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{page.name}: {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_files_exist(page: Path) -> None:
+    """Whatever stands between backticks and begins with a folder of ours is there (but for what a run writes)."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    for name in re.findall(r"`((?:CONFIG|DATA_PROCESSING|TRAINING|benchmarks|docs|tests)/[^`\s<>]*)`", text):
+        if not name.startswith("DATA_PROCESSING/data"):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_the_tree_of_the_house_is_the_real_one() -> None:
+    text = (ROOT / "docs" / "02_ARCHITECTURE.md").read_text(encoding="utf-8")
+    tree = next(block.code for block in blocks_of(text) if block.language == "text" and "CONFIG/" in block.code)
+    named, above = set(), ""
+    for line in tree.splitlines():
+        indented, name = line.startswith("  "), line.split()[0]
+        path = f"{above}{name}" if indented else name
+        above = above if indented else name
+        assert (ROOT / path).exists(), f"docs/02_ARCHITECTURE.md: {path}"
+        named.add(path.rstrip("/"))
+    rooms = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("TRAINING/*/__init__.py")}
+    rooms |= {str(path.relative_to(ROOT)) for path in ROOT.glob("DATA_PROCESSING/*.py") if path.stem != "__init__"}
+    assert rooms <= named, f"docs/02_ARCHITECTURE.md lacks {sorted(rooms - named)}"
+
+
+@pytest.mark.parametrize("topic", run_topics())
+def test_every_key_of_a_run_config_is_described(topic: str) -> None:
+    text = (ROOT / "docs" / "03_CONFIG.md").read_text(encoding="utf-8")
+    section = re.search(rf"^### {topic}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, f"docs/03_CONFIG.md has no section {topic}"
+    rows = {
+        cells[0].strip("`"): cells[1:]
+        for cells in ([cell.strip() for cell in line.strip("|").split(" | ")] for line in section[1].splitlines())
+        if cells[0].startswith("`") or cells[0].startswith(" `")
+    }
+    config, _ = read_yaml(ROOT / "CONFIG" / "run_config" / f"{topic}.yaml")
+    assert list(rows) == list(config["defaults"])
+    for key, default in config["defaults"].items():
+        limit = config["limits"].get(key, "")
+        limit = ", ".join(map(str, limit)) if isinstance(limit, list) else limit
+        written = ", ".join(default) if isinstance(default, list) else default
+        assert rows[key][:2] == [f"`{written}`" if written != "" else "", f"`{limit}`" if limit else ""], key
+        assert len(rows[key][2]) > 10, f"{key}: says nothing"
+
+
+def test_every_option_is_described() -> None:
+    import typer.main
+
+    from TRAINING.cli import app
+
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    known = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    commands = {"barzoo": typer.main.get_command(app)}
+    for name, command in commands["barzoo"].commands.items():
+        commands[name] = command
+        commands |= {f"{name} {child}": it for child, it in getattr(command, "commands", {}).items()}
+    assert {"train", "data build"} <= set(commands)
+    for name, command in commands.items():
+        for option in (text for parameter in command.params for text in parameter.opts if text.startswith("--")):
+            assert option in known, f"{name} {option} is on no page"
+
+
+if __name__ == "__main__":
+    run_page(Path(sys.argv[1]))
