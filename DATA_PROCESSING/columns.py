@@ -7,6 +7,7 @@ from collections.abc import Iterable
 PRICE_COLUMNS = ("open", "high", "low", "close")
 BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
 RESERVED_PREFIXES = ("y_", "TTH", "MFE", "MAE", "MDD", "fwd_", "label_")
+STORED_INDEX = "__index_level_"  # how pandas names an index without a name in a Parquet file: row numbers, mostly
 NOT_FEATURES = frozenset(("symbol", "timestamp", "adj_close", *BAR_COLUMNS))
 
 
@@ -16,8 +17,12 @@ def is_label(column: str) -> bool:
 
 
 def feature_columns(columns: Iterable[str]) -> list[str]:
-    """The columns a model may see, in the given order: neither bars nor labels."""
-    return [column for column in columns if column not in NOT_FEATURES and not is_label(column)]
+    """The columns a model may see, in the given order: neither bars nor labels nor an index."""
+    return [
+        column
+        for column in columns
+        if column not in NOT_FEATURES and not is_label(column) and not column.startswith(STORED_INDEX)
+    ]
 
 
 def target_columns(columns: Iterable[str]) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from CONFIG.errors import ConfigError, DataError, did_you_mean
@@ -143,19 +142,3 @@ def backtest(
     asset_return[1:] = prices[1:] / prices[:-1] - 1
     cost = cost_bps / 1e4 * position_change
     return BacktestResult(position, position_change, asset_return, cost, position * asset_return - cost)
-
-
-def portfolio(returns: pd.DataFrame) -> pd.Series:
-    """Equal-weight the symbols active in each session.
-
-    Parameters
-    ----------
-    returns : DataFrame (n_sessions, n_symbols)
-        Net returns; NaN where a symbol is not active.
-
-    Returns
-    -------
-    Series
-        One return per session in which at least one symbol is active, in the order of the sessions.
-    """
-    return returns.mean(axis=1, skipna=True).dropna().sort_index().rename("net_return")

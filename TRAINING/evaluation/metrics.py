@@ -354,16 +354,3 @@ def _collect(metrics: Sequence[Metric], arguments: tuple, reason: str | None, ro
                 reasons.setdefault(metric.name, "the numbers are too large or too small to compute it")
             values[metric.name] = value
     return Scores(values, reasons, rows, left_out)
-
-
-# ``accuracy`` is in both prediction tables, with the same direction and text.
-METRICS: dict[str, Metric] = {
-    metric.name: metric for table in (*PREDICTION_METRICS.values(), MONEY_METRICS) for metric in table
-}
-
-
-def metric_named(name: str) -> Metric:
-    """Look up a metric, for its direction and text; ConfigError with the nearest name when there is none."""
-    if name not in METRICS:
-        raise ConfigError(f"metrics: {name!r} is unknown{did_you_mean(name, METRICS)}")
-    return METRICS[name]

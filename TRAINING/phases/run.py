@@ -18,7 +18,7 @@ from DATA_PROCESSING.labeled import label_panel
 from TRAINING.phases.plan import Plan, Unit
 from TRAINING.phases.results import Results, collect
 from TRAINING.phases.unit import UnitResult, run_batch
-from TRAINING.reports.leaderboard import complete
+from TRAINING.reports.leaderboard import leaderboard_csv
 from TRAINING.runs.lock import locked
 from TRAINING.runs.manifest import NAME, environment, read_sealed, seal
 from TRAINING.runs.store import RunFolder
@@ -201,7 +201,7 @@ def _record(store: RunFolder, result: UnitResult) -> None:
 def _write_results(store: RunFolder, plan: Plan, results: Results) -> None:
     from TRAINING.phases.summary import render
 
-    store.write("leaderboard.csv", complete(results.leaderboard).to_csv(index=False, lineterminator="\n"))
+    store.write("leaderboard.csv", leaderboard_csv(results.leaderboard))
     store.write("units.csv", results.units.to_csv(index=False, lineterminator="\n"))
     store.write("report.html", render(plan, results))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -131,9 +130,6 @@ def leaderboard_table(frame: pd.DataFrame) -> Table:
     return table
 
 
-def write_leaderboard(path: str | Path, frame: pd.DataFrame) -> None:
-    """Write the leaderboard as CSV: UTF-8, ``\\n``, shortest floats that read back exactly, missing values empty.
-
-    The same frame gives the same bytes. Not atomic: give a temporary name and rename it.
-    """
-    complete(frame).to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+def leaderboard_csv(frame: pd.DataFrame) -> str:
+    """The leaderboard as CSV: shortest floats that read back exactly, missing values empty, the same bytes every time."""
+    return complete(frame).to_csv(index=False, lineterminator="\n")

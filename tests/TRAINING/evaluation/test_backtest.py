@@ -3,13 +3,12 @@ from __future__ import annotations
 from dataclasses import fields
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from CONFIG.errors import ConfigError, DataError
-from TRAINING.evaluation.backtest import BacktestResult, backtest, hold, label_signal, portfolio
+from TRAINING.evaluation.backtest import BacktestResult, backtest, hold, label_signal
 
 COLUMNS = [field.name for field in fields(BacktestResult)]
 
@@ -139,13 +138,3 @@ def test_an_unknown_rule_and_a_missing_threshold_are_errors():
 def test_bad_input_is_one_clear_error(arguments, error, text):
     with pytest.raises(error, match=text):
         backtest(*arguments)
-
-
-def test_the_portfolio_weighs_active_symbols_equally_in_each_session():
-    sessions = pd.date_range("2020-01-01", periods=4)
-    returns = pd.DataFrame(
-        {"A": [0.1, np.nan, 0.0, np.nan], "B": [0.3, 0.2, np.nan, np.nan]}, index=sessions, dtype=float
-    )
-    expected = pd.Series([0.2, 0.2, 0.0], index=sessions[:3], name="net_return")
-    pd.testing.assert_series_equal(portfolio(returns), expected, check_freq=False)
-    pd.testing.assert_series_equal(portfolio(returns.iloc[::-1]), expected, check_freq=False)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from CONFIG.errors import ConfigError
+from TRAINING.evaluation.metrics import MONEY_METRICS, PREDICTION_METRICS
 from TRAINING.phases.inputs import open_inputs
 from TRAINING.phases.plan import BASELINES, Request, make_plan, resolve_models
 
@@ -104,3 +105,17 @@ def test_windows_do_not_overlap(plan_for) -> None:
     windows = list(plan_for().windows.values())
     for (_, last), (first, _) in pairwise(windows):
         assert np.datetime64(last) < np.datetime64(first)
+
+
+def test_the_ranking_has_a_metric_of_ours_that_some_target_has(plan_for, tmp_path: Path) -> None:
+    known = {row.name for table in (*PREDICTION_METRICS.values(), MONEY_METRICS) for row in table}
+    ranking = tmp_path / "phases.yaml"
+    for metric in ("calmar", "auc", "rmse"):
+        assert metric in known
+        ranking.write_text(f"defaults:\n  rank_by: {metric}\n")
+        assert plan_for(files=(ranking,)).settings["phases"]["rank_by"] == metric
+    with pytest.raises(ConfigError, match="rank_by: rmse is a score of regression targets; got y_will_peak"):
+        plan_for(files=(ranking,), target="y_will_peak")
+    ranking.write_text("defaults:\n  rank_by: sharp\n")
+    with pytest.raises(ConfigError, match="did you mean 'sharpe'"):
+        plan_for(files=(ranking,))

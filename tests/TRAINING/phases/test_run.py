@@ -107,7 +107,9 @@ def test_two_workers_give_the_same_bytes(finished, plan_for, run, results_of, tm
 def test_shuffled_rows_give_the_same_bytes(finished, bars_folder, plan_for, run, results_of, tmp_path: Path) -> None:
     outcome, plan = finished
     for path in bars_folder.glob("*.csv"):
-        pd.read_csv(path, float_precision="round_trip").sample(frac=1, random_state=0).to_csv(tmp_path / path.name, index=False)
+        pd.read_csv(path, float_precision="round_trip").sample(frac=1, random_state=0).to_csv(
+            tmp_path / path.name, index=False
+        )
     shuffled = plan_for(source=str(tmp_path))
     assert shuffled.identity == plan.identity
     run(shuffled, tmp_path / "run")

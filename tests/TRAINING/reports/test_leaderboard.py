@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import hashlib
+from io import StringIO
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from CONFIG.errors import ConfigError
-from TRAINING.reports.leaderboard import FIELDS, leaderboard_table, rank, write_leaderboard
+from TRAINING.reports.leaderboard import FIELDS, leaderboard_csv, leaderboard_table, rank
 
 
 def board(**columns: list) -> pd.DataFrame:
@@ -117,15 +117,12 @@ def test_names_are_no_markup():
     assert "[red]m" in printed(rank(board(model=["[red]m"], sharpe=[1.0])))
 
 
-def test_csv_reads_back_exactly_and_is_the_same_every_time(tmp_path, frames):
+def test_csv_reads_back_exactly_and_is_the_same_every_time(frames):
     frame = frames["leaderboard"]
-    paths = tmp_path / "first.csv", tmp_path / "second.csv"
-    write_leaderboard(paths[0], frame)
-    write_leaderboard(paths[1], frame.copy())
-    first, second = (hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
-    assert first == second
-    assert b"\r" not in paths[0].read_bytes()
-    read = pd.read_csv(paths[0], float_precision="round_trip")
+    written = leaderboard_csv(frame)
+    assert written == leaderboard_csv(frame.copy())
+    assert "\r" not in written
+    read = pd.read_csv(StringIO(written), float_precision="round_trip")
     for name in ("sharpe", "score", "loss", "annual_return", "profit_factor"):
         np.testing.assert_array_equal(read[name], frame[name])
     assert read["model"].tolist() == frame["model"].tolist()
