@@ -33,7 +33,7 @@ _TIMESTAMP = (  # RE2 syntax, matched whole
     r"(?:[T ](?P<clock>\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?) ?(?P<zone>Z|UTC|[+-]\d\d(?::?\d\d)?)?)?$"
 )
 _ZONE = re.compile(r"([+-]\d\d):?(\d\d)?")
-_NUMBER = r"^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:inf|infinity))$"
+_NUMBER = r"^[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf|infinity))$"
 _DAY = 86_400_000_000_000  # nanoseconds
 
 UNREADABLE = "unreadable timestamp"

@@ -199,11 +199,12 @@ def _record(store: RunFolder, result: UnitResult) -> None:
 
 
 def _write_results(store: RunFolder, plan: Plan, results: Results) -> None:
-    from TRAINING.phases.summary import render
+    from TRAINING.phases.summary import draw, render
 
     store.write("leaderboard.csv", leaderboard_csv(results.leaderboard))
     store.write("units.csv", results.units.to_csv(index=False, lineterminator="\n"))
     store.write("report.html", render(plan, results))
+    store.write("summary.png", draw(plan, results))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import pandas as pd
 
 from TRAINING.phases.plan import Plan
 from TRAINING.phases.results import Results
+from TRAINING.reports.hero import hero_picture
 from TRAINING.reports.html import render_report
 from TRAINING.runs.manifest import environment
 
@@ -25,6 +26,13 @@ def render(plan: Plan, results: Results) -> str:
         calibration=results.calibration,
         quality=plan.inputs.quality,
     )
+
+
+def draw(plan: Plan, results: Results) -> bytes:
+    """The run in one picture (PNG): growth and drawdown of the best model's target, and Sharpe ratios."""
+    first, last = plan.windows["test"]
+    title = f"barzoo, phase {plan.phase}: {plan.inputs.source}, {len(plan.inputs.symbols)} symbols, {first} to {last}"
+    return hero_picture(results.leaderboard, results.returns, title=title)
 
 
 def _settings(plan: Plan) -> dict[str, str]:

@@ -15,7 +15,7 @@ from TRAINING.runs.manifest import NAME, read_sealed, seal
 
 _OURS = frozenset(
     (".lock", "units", "labeled", "config.resolved.yaml", "env.json", "log.txt", "metrics.jsonl", "leaderboard.csv",
-     "units.csv", "report.html", NAME)
+     "units.csv", "report.html", "summary.png", NAME)
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def test_a_run_leaves_what_it_promises(finished) -> None:
     names = {path.name for path in outcome.folder.iterdir()}
     assert names >= {
         "config.resolved.yaml", "env.json", "manifest.json", "log.txt", "metrics.jsonl", "units", "leaderboard.csv",
-        "units.csv", "report.html", "labeled",
+        "units.csv", "report.html", "summary.png", "labeled",
     }  # fmt: skip
     assert outcome.exit_code == 0
     assert len(outcome.results.units) == 12
