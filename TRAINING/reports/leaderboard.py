@@ -131,5 +131,5 @@ def leaderboard_table(frame: pd.DataFrame) -> Table:
 
 
 def leaderboard_csv(frame: pd.DataFrame) -> str:
-    """The leaderboard as CSV: shortest floats that read back exactly, missing values empty, the same bytes every time."""
+    """The leaderboard as CSV: shortest floats that read back exactly, missing values empty; always the same bytes."""
     return complete(frame).to_csv(index=False, lineterminator="\n")
