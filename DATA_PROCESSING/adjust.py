@@ -33,8 +33,8 @@ def adjust_bars(bars: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns ``timestamp, open, high, low, close, volume``. High and low are widened to contain open and close
-        where floating-point products break the order by a last digit.
+        The columns ``timestamp, open, high, low, close, volume``. Low, open, close and high keep their order, because
+        rounding never turns the order of two products with one factor.
     """
     adjusted = bars[["timestamp", *BAR_COLUMNS]].copy()
     if "adj_close" not in bars:
@@ -43,7 +43,4 @@ def adjust_bars(bars: pd.DataFrame) -> pd.DataFrame:
     for column in PRICE_COLUMNS:
         adjusted[column] *= factor
     adjusted["volume"] /= factor
-    body = adjusted[["open", "close"]]
-    adjusted["high"] = adjusted["high"].clip(lower=body.max(axis=1))
-    adjusted["low"] = adjusted["low"].clip(upper=body.min(axis=1))
     return adjusted

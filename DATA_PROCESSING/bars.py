@@ -22,6 +22,7 @@ from DATA_PROCESSING.sessions import panel_sessions, session_numbers
 from DATA_PROCESSING.symbols import printable, symbol_faults
 
 log = logging.getLogger("barzoo")
+TEXT_IN = "text in "
 _NO_TIME = np.timedelta64(0)
 
 
@@ -93,7 +94,7 @@ def read_table(raw: pd.DataFrame, where: str, tz: str, symbol: str | None = None
     for column in (*BAR_COLUMNS, "adj_close"):
         if column in named:
             table[column], is_text = read_numbers(named[column])
-            fault[is_text & (fault == "")] = f"text in {column}"
+            fault[is_text & (fault == "")] = f"{TEXT_IN}{column}"
     return pd.DataFrame({**table, "fault": fault})
 
 
@@ -190,12 +191,13 @@ def build_panel(
         No usable bar in the whole source, or bad rows or unreadable files under ``on_bad: fail``.
     """
     if settings["adjust"] == "none":
-        table = table.drop(columns="adj_close", errors="ignore")
+        table = table.drop(columns="adj_close", errors="ignore").replace({"fault": {f"{TEXT_IN}adj_close": ""}})
     table, unsorted = sort_rows(table)
     if unsorted:
         log.warning("%s: rows of %s are not in time order; sorted", name, listed(unsorted))
     faults, repeated = judge_rows(table, now or pd.Timestamp.now("UTC"))
-    table["symbol"] = table["symbol"].cat.set_categories(sorted({*table["symbol"].cat.categories, *problems}))
+    names = sorted({*table["symbol"].cat.categories, *problems})
+    table = table.assign(symbol=table["symbol"].cat.set_categories(names))
     is_bad = faults != ""
     bad_rows = table.drop(columns="fault")[is_bad].assign(reason=faults[is_bad])
     bad_rows = bad_rows.sort_values(["symbol", "file", "row"], ignore_index=True)

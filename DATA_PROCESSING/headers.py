@@ -133,7 +133,7 @@ def read_timestamps(
     else:
         wall, instant = _parse(dates, where)
     unread = np.isnat(wall)
-    if unread.all():
+    if unread.size and unread.all():
         example = str(dates.iloc[0])
         epoch = "a bare number has no unit; " if re.fullmatch(r"\d{9,}(\.0)?", example) else ""
         raise DataError(
@@ -149,7 +149,7 @@ def read_timestamps(
                 f"{where}: clock times without a zone, for example '{pd.Timestamp(wall[clocked][0])}'; "
                 "set tz: (such as America/New_York) in a bars.yaml given with --config, or write the offset"
             )
-        local = pd.DatetimeIndex(wall).tz_localize(tz, ambiguous="NaT", nonexistent="NaT")
+        local = pd.DatetimeIndex(wall).tz_localize(ZoneInfo(tz), ambiguous="NaT", nonexistent="NaT")
         instant = local.tz_convert(None).to_numpy()
         faults[np.isnat(instant) & ~unread] = SKIPPED
     return pd.DatetimeIndex(instant, tz="UTC"), faults
@@ -173,25 +173,28 @@ def _nanoseconds(values: pd.Series) -> np.ndarray:
 
 def _parse(dates: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Texts as wall clock times, and as instants (UTC) where they name a zone; NaT where they cannot be read."""
-    codes, distinct = pd.factorize(dates)  # a panel repeats its timestamps
-    text = pd.array(pd.Index(distinct).astype(str).str.strip(), "string[pyarrow]")
-    parts = pc.extract_regex(pa.array(text, pa.string()), _TIMESTAMP)
-    date, clock, zone = (pc.struct_field(parts, name).to_pandas().fillna("") for name in ("date", "clock", "zone"))
-    date = date.str.replace(r"^(\d{4})\D?(\d\d)\D?(\d\d).*$", r"\1-\2-\3", regex=True)
-    wall = pd.to_datetime(date + "T" + clock.where(clock != "", "00:00"), format="ISO8601", errors="coerce").to_numpy()
-    kinds = ((clock != "").astype(int) + (zone != "")).to_numpy()
+    codes, distinct = pd.factorize(dates)  # a panel repeats its timestamps; a missing one is -1, the last
+    text = pc.utf8_trim_whitespace(pa.array(map(str, distinct), pa.string()))
+    parts = pc.extract_regex(text, _TIMESTAMP)
+    date, clock, zone = (parts.field(name) for name in ("date", "clock", "zone"))  # empty texts where nothing matched
+    date = pc.replace_substring_regex(date, r"^(\d{4})\D?(\d\d)\D?(\d\d).*$", r"\1-\2-\3")
+    has_clock, has_zone = (pc.not_equal(part, "").to_numpy(zero_copy_only=False) for part in (clock, zone))
+    moment = pc.binary_join_element_wise(date, pc.if_else(has_clock, clock, "00:00"), "T")
+    wall = pd.to_datetime(moment.to_pandas(), format="ISO8601", errors="coerce").to_numpy()
     read = np.flatnonzero(~np.isnat(wall))
-    odd = read[kinds[read] != kinds[read[:1]]]
-    if odd.size:
+    alike = (has_clock[read] == has_clock[read[:1]]) & (has_zone[read] == has_zone[read[:1]])
+    if not alike.all():
+        one, other = distinct[read[0]], distinct[read[np.argmin(alike)]]
         raise DataError(
             f"{where}: some timestamps name a clock time or a zone and others do not, for example "
-            f"{distinct[read[0]]!r} and {distinct[odd[0]]!r}; write all alike"
+            f"{one!r} and {other!r}; write all alike"
         )
     wall = np.append(wall, np.datetime64("NaT"))
-    if not (zone != "").any():
+    if not has_zone.any():
         return wall[codes], None
-    offset = np.append(zone.map({name: _offset(name) for name in zone.unique()}).to_numpy("timedelta64[m]"), 0)
-    return wall[codes], (wall - offset)[codes]
+    zones = zone.dictionary_encode()
+    offsets = np.array([_offset(name) for name in zones.dictionary.to_pylist()])[zones.indices.to_numpy()]
+    return wall[codes], (wall - np.append(offsets, np.timedelta64(0)))[codes]
 
 
 def _offset(zone: str) -> np.timedelta64:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,8 +25,10 @@ from DATA_PROCESSING.labels import build_labels
 from DATA_PROCESSING.sessions import session_numbers
 from DATA_PROCESSING.symbols import file_stem, printable, symbol_faults, symbol_of
 
+log = logging.getLogger("barzoo")
 FOLDER = Path("DATA_PROCESSING/data/labeled")
 _KEY, _SEAL, _UNSEALED = "barzoo", "barzoo_sha256", "0" * 64
+_MANY_BOTH_TOUCHED = 0.01  # above it, the order of touches within a bar matters too much to be guessed
 _NEEDED = ("timestamp", "close", "label_end")
 _DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError)  # what pyarrow raises
 
@@ -45,6 +48,8 @@ class TableInfo:
     columns : tuple of str
     labels : dict
         The run config ``labels`` it was made with, empty for a table of the user's own.
+    both_touched_share : float
+        Share of first touches in which one bar touches both barriers and counts as the lower; NaN where not known.
     """
 
     path: Path
@@ -53,6 +58,7 @@ class TableInfo:
     horizon: int
     columns: tuple[str, ...]
     labels: dict
+    both_touched_share: float = float("nan")
 
     @property
     def features(self) -> list[str]:
@@ -83,7 +89,10 @@ def build_table(panel: Panel, symbol: str, labels: dict) -> pd.DataFrame:
     """Bars, features (float32) and labels of one symbol; a row per bar, the last rows without labels included."""
     bars = panel.bars[symbol]
     sessions = session_numbers(bars["timestamp"], panel.sessions)
-    return pd.concat([bars, build_features(bars), build_labels(bars, **labels, sessions=sessions)], axis=1)
+    made = build_labels(bars, **labels, sessions=sessions)
+    table = pd.concat([bars, build_features(bars), made], axis=1)
+    table.attrs = made.attrs
+    return table
 
 
 def write_table(folder: Path, symbol: str, table: pd.DataFrame, fingerprint: str, labels: dict) -> Path:
@@ -93,6 +102,7 @@ def write_table(folder: Path, symbol: str, table: pd.DataFrame, fingerprint: str
     zeros in the seal's place, and lies in the metadata.
     """
     about = {"symbol": symbol, "fingerprint": fingerprint, "labels": labels, _SEAL: _UNSEALED}
+    about |= {name: value for name, value in table.attrs.items() if np.isfinite(value)}
     arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     options = {"use_dictionary": False, "compression": "zstd", "compression_level": 1, "write_page_checksum": True}
     buffer = BytesIO()
@@ -159,28 +169,39 @@ def label_panel(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
-    def label(symbol: str) -> tuple[str, bool]:
+    def label(symbol: str) -> tuple[str, bool, float]:
         fingerprint = table_fingerprint(panel, symbol, features, labels)
-        if stopped() or _is_current(table_path(folder, symbol), fingerprint):
-            return symbol, False
-        write_table(folder, symbol, build_table(panel, symbol, labels), fingerprint, labels)
-        return symbol, True
+        kept = _current_info(table_path(folder, symbol), fingerprint)
+        if kept is not None or stopped():
+            return symbol, False, kept.both_touched_share if kept else np.nan
+        table = build_table(panel, symbol, labels)
+        write_table(folder, symbol, table, fingerprint, labels)
+        return symbol, True, table.attrs["both_touched_share"]
 
     # Threads serve: the kernels and the Parquet writer run without Python's lock.
-    calls = (delayed(label)(symbol) for symbol in symbols or sorted(panel.bars))
-    made = []
-    for symbol, is_new in Parallel(jobs, backend="threading", return_as="generator_unordered")(calls):
+    calls = (delayed(label)(symbol) for symbol in (sorted(panel.bars) if symbols is None else symbols))
+    made, shares = [], []
+    for symbol, is_new, share in Parallel(jobs, backend="threading", return_as="generator_unordered")(calls):
         made += [symbol] if is_new else []
+        shares += [share] if np.isfinite(share) else []
         on_step(symbol)
+    if shares:
+        share = float(np.mean(shares))
+        log.log(
+            logging.WARNING if share > _MANY_BOTH_TOUCHED else logging.INFO,
+            "in %.2f %% of first touches one bar touches both barriers; it counts as the lower (mean over symbols)",
+            100 * share,
+        )
     return sorted(made)
 
 
-def _is_current(path: Path, fingerprint: str) -> bool:
-    """Whether a table of that fingerprint is there, whole; a damaged one is made again."""
+def _current_info(path: Path, fingerprint: str) -> TableInfo | None:
+    """What a whole table of that fingerprint says of itself; ``None`` for none, or a damaged one: it is made again."""
     try:
-        return path.exists() and read_info(path, 1).fingerprint == fingerprint
+        info = read_info(path, 1) if path.exists() else None
     except BarzooError:
-        return False
+        return None
+    return info if info is not None and info.fingerprint == fingerprint else None
 
 
 def read_info(path: Path, default_horizon: int) -> TableInfo:
@@ -216,6 +237,7 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
         horizon=about.get("labels", {}).get("horizon", default_horizon),
         columns=tuple(names),
         labels=about.get("labels", {}),
+        both_touched_share=about.get("both_touched_share", float("nan")),
     )
 
 

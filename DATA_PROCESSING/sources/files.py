@@ -59,8 +59,7 @@ def read_tables(source: Path, tz: str) -> tuple[pd.DataFrame, dict[str, str]]:
     table : DataFrame
         All rows, as `DATA_PROCESSING.bars.read_table` returns them; empty where no file could be read.
     problems : dict of str to str
-        The files that could not be read, and why, under their symbols (their names where another file has rows of that
-        symbol).
+        The files that could not be read, and why, under their symbols (their names where that symbol is taken).
     """
     tables: list[pd.DataFrame] = []
     failed: dict[Path, str] = {}
@@ -72,10 +71,12 @@ def read_tables(source: Path, tz: str) -> tuple[pd.DataFrame, dict[str, str]]:
             failed[path] = str(error)
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["symbol"])
     known = set(table["symbol"].unique())
-    symbols = {path: printable(symbol_of_file(path)) for path in failed}
-    return table, {
-        printable(path.name) if symbols[path] in known else symbols[path]: problem for path, problem in failed.items()
-    }
+    problems: dict[str, str] = {}
+    for path, problem in failed.items():
+        symbol = printable(symbol_of_file(path))
+        taken = symbol in known or symbol in problems
+        problems[printable(str(path.relative_to(source))) if taken else symbol] = problem
+    return table, problems
 
 
 def _read_file(path: Path, where: str) -> pd.DataFrame:

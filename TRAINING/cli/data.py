@@ -49,11 +49,8 @@ def check(
     out.print(make_table(columns, rows, right=("bars", "bad", "duplicates")))
     for reason, group in panel.bad_rows.groupby("reason") if len(panel.bad_rows) else ():
         first = group.iloc[0]
-        out.print(
-            f"{len(group)} bad rows: {reason}; the first is row {first['row'] + 1} of {first['symbol']}, "
-            f"{first['timestamp']}",
-            markup=False,
-        )
+        count = "1 bad row" if len(group) == 1 else f"{len(group)} bad rows, the first"
+        out.print(f"{count}: {reason}: row {first['row'] + 1} of {first['file']} ({first['symbol']})", markup=False)
     out.print(f"{len(panel.bars)} of {len(panel.quality)} symbols usable, {len(panel.sessions)} sessions")
 
 

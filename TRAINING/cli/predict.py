@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isnan
 from pathlib import Path
 
 import typer
@@ -53,8 +54,8 @@ def predict(
                 row.model,
                 f"{row.timestamp:%Y-%m-%d}",
                 f"{row.prediction:.4f}",
-                f"{row.signal:+.0f}",
-                f"{row.position:+.2f}",
+                "–" if isnan(row.signal) else f"{row.signal:+.0f}",
+                "–" if isnan(row.position) else f"{row.position:+.2f}",
                 row.warning,
             )
             for row in newest.rows.itertuples()

@@ -43,7 +43,11 @@ class SymbolInput:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The symbols of a SOURCE, what was wrong with others, and the panel's sessions."""
+    """The symbols of a SOURCE, what was wrong with others, and the panel's sessions.
+
+    ``panel`` and ``settings`` (the run configs ``bars``, ``features`` and ``labels``) are there only where the source
+    holds bars, which the run labels itself.
+    """
 
     source: str
     symbols: dict[str, SymbolInput]
@@ -51,8 +55,7 @@ class Inputs:
     sessions: np.ndarray
     quality: pd.DataFrame
     panel: Panel | None = None
-    labels: dict = field(default_factory=dict)
-    features: dict = field(default_factory=dict)
+    settings: dict[str, dict] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -63,7 +66,7 @@ class Inputs:
         """A symbol's labeled table, from its file; bars are labeled in ``folder`` (``None``: in memory, now)."""
         about = self.symbols[symbol]
         if about.path is None and folder is None:
-            return labeled.build_table(self.panel, symbol, self.labels)
+            return labeled.build_table(self.panel, symbol, self.settings["labels"])
         return read_labeled(about.path or labeled.table_path(folder, symbol), about.fingerprint)
 
 
@@ -103,7 +106,8 @@ def open_inputs(
     if paths:
         return _open_tables(source, paths, symbols, load_run_config("labels", files=files)["horizon"])
     labels, features = load_run_config("labels", files=files), load_run_config("features", files=files)
-    panel = read_panel(source, load_run_config("bars", files=files), symbols)
+    bars_settings = load_run_config("bars", files=files)
+    panel = read_panel(source, bars_settings, symbols)
     columns = ("timestamp", *BAR_COLUMNS, *feature_names(), *label_names(labels["horizon"]))
     known = {
         symbol: SymbolInput(
@@ -116,7 +120,8 @@ def open_inputs(
         for symbol, bars in panel.bars.items()
     }
     problems = dict(panel.quality.loc[panel.quality["problem"] != "", ["symbol", "problem"]].to_numpy())
-    return Inputs(source, known, problems, panel.sessions, panel.quality, panel, labels, features)
+    settings = {"bars": bars_settings, "features": features, "labels": labels}
+    return Inputs(source, known, problems, panel.sessions, panel.quality, panel, settings)
 
 
 def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, horizon: int) -> Inputs:
@@ -125,6 +130,10 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
         try:
             info = labeled.read_info(path, horizon)
             timestamps = labeled.read_table(path, ["timestamp"])["timestamp"]
+            if info.symbol in known:
+                raise DataError(
+                    f"{path}: a second table of {info.symbol!r}, which {known[info.symbol].path} holds; keep one"
+                )
             if not timestamps.is_unique:
                 raise DataError(
                     f"{path}: {int(timestamps.duplicated().sum())} rows repeat a timestamp; a table holds one symbol"

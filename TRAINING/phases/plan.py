@@ -78,7 +78,7 @@ class Plan:
     models : dict of str to dict
         Resolved configuration per model.
     settings : dict of str to dict
-        The run configs ``split``, ``backtest``, ``phases``, and those that made the labels.
+        The run configs ``split``, ``backtest`` and ``phases``, and those that bars are labeled with.
     targets : list of str
     validation_start, test_start : datetime64[D]
         The panel's cut dates.
@@ -183,7 +183,7 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
     settings = {topic: load_run_config(topic, files=request.files) for topic in ("split", "backtest", "phases")}
     split = settings["split"]
     validation_start, test_start = split_dates(inputs.sessions, split["train"], split["validation"])
-    settings |= {"features": inputs.features, "labels": inputs.labels}
+    settings |= inputs.settings
     targets = [request.target] if request.target else settings["phases"][f"{request.phase}_targets"]
     targets = list(dict.fromkeys(_named(target, inputs) for target in targets))
     _check_ranking(settings["phases"]["rank_by"], targets)

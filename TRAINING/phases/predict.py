@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from DATA_PROCESSING.labeled import labeled_files, read_info, read_table
 from DATA_PROCESSING.labels import label_of
 from DATA_PROCESSING.sessions import panel_sessions, session_numbers
 from DATA_PROCESSING.sources import read_panel
+from DATA_PROCESSING.symbols import symbol_of
 from TRAINING.artifacts import unpack
 from TRAINING.evaluation.backtest import hold, label_signal
 from TRAINING.phases.plan import BASELINES
 from TRAINING.runs.manifest import NAME, read_sealed
+
+log = logging.getLogger("barzoo")
 
 
 @dataclass(frozen=True)
@@ -58,26 +62,21 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
     DataError
         Nothing usable in the source, or none of its symbols was trained.
     """
-    read_sealed(run)
+    manifest, _ = read_sealed(run)
     folders = sorted(path.parent for path in run.glob(f"units/*/*/*/{NAME}") if path.parts[-4] != BASELINES)
     if not folders:
         raise IntegrityError(f"{run}: holds no trained model; run the phase to its end first")
-    tables, sessions, stale_after = _read(source)
+    tables, sessions, stale_after = _read(source, manifest["settings"].get("bars") or load_run_config("bars"))
     rows, problems = [], []
     for folder in folders:
-        try:
-            record, files = read_sealed(folder)
-            about = {key: record[key] for key in ("model", "target", "symbol")}
-        except IntegrityError as error:
-            about = {"model": folder.parts[-3], "target": folder.parts[-2], "symbol": folder.parts[-1]}
-            problems.append({**about, "reason": str(error)})
-            continue
+        about = dict(zip(("model", "target", "symbol"), map(symbol_of, folder.parts[-3:]), strict=True))
         if (models and about["model"] not in models) or (target and about["target"] != target):
             continue
         if about["symbol"] not in tables:
-            problems.append({**about, "reason": f"{source} has no bars of it"})
+            problems.append({**about, "reason": f"{source} has no usable bars of it"})
             continue
         try:
+            record, files = read_sealed(folder)
             trainer = unpack(record, files, str(folder))
             X, timestamps = tables[about["symbol"]]
             needed = record["horizon"] + trainer.context_rows
@@ -111,20 +110,20 @@ def _position(target: str, score: np.ndarray, record: dict) -> dict[str, float]:
     return {"signal": float(signal[-1]), "position": float(hold(signal, record["horizon"])[-1])}
 
 
-def _read(source: str) -> tuple[dict[str, tuple[pd.DataFrame, pd.Series]], np.ndarray, int]:
+def _read(source: str, settings: dict) -> tuple[dict[str, tuple[pd.DataFrame, pd.Series]], np.ndarray, int]:
     """Features and timestamps per symbol, the panel's sessions, and after how many a symbol is stale."""
-    settings = load_run_config("bars")
-    paths = labeled_files(Path(source)) if source != "demo" else []
     tables = {}
-    if paths:
-        for path in paths:
+    for path in labeled_files(Path(source)) if source != "demo" else []:
+        try:
             table = read_table(path)
             symbol = read_info(path, default_horizon=1).symbol
-            tables[symbol] = (table[feature_columns(table.columns)], table["timestamp"])
-        sessions = panel_sessions(timestamps for _, timestamps in tables.values())
-    else:
-        panel = read_panel(source, settings)
-        sessions = panel.sessions
-        for symbol, bars in panel.bars.items():
-            tables[symbol] = (build_features(bars), bars["timestamp"])
-    return tables, sessions, settings["stale_sessions"]
+        except BarzooError as error:
+            log.warning("%s", error)
+            continue
+        tables[symbol] = (table[feature_columns(table.columns)], table["timestamp"])
+    if tables:
+        return tables, panel_sessions(timestamps for _, timestamps in tables.values()), settings["stale_sessions"]
+    panel = read_panel(source, settings)
+    for symbol, bars in panel.bars.items():
+        tables[symbol] = (build_features(bars), bars["timestamp"])
+    return tables, panel.sessions, settings["stale_sessions"]

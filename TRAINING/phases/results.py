@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from DATA_PROCESSING.sessions import session_of, sessions_per_year
 from TRAINING.evaluation.metrics import row_loss, score_money
@@ -84,9 +85,9 @@ def _units(plan: Plan, results: list[UnitResult]) -> pd.DataFrame:
 def _test_rows(done: list[UnitResult]) -> pd.DataFrame:
     """Every test row of every unit: model (or baseline), target, symbol, task, session, and what was predicted."""
     columns = ["name", "timestamp", "y", "prediction", *_MONEY, "net_return"]
-    frames = [result.predictions for result in done]
-    sizes = [len(frame) for frame in frames]
-    rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    tables = [result.predictions for result in done]
+    sizes = [len(table) for table in tables]
+    rows = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame(columns=columns)
     for name, values in (
         ("target", [result.unit.target for result in done]),
         ("symbol", [result.unit.symbol for result in done]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -147,7 +148,7 @@ def _write_papers(store: RunFolder, plan: Plan) -> None:
         "models": list(plan.models),
         "windows": plan.windows,
         "tables": {symbol: about.fingerprint for symbol, about in sorted(plan.inputs.symbols.items())},
-        "labels": plan.inputs.labels,
+        "settings": plan.inputs.settings,
         "environment": about,
     }
     store.write(NAME, seal(body, {}))
@@ -159,8 +160,16 @@ def _label(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: th
         return
     symbols = sorted({unit.symbol for unit in plan.todo})
     with progress.stage("label", len(symbols)) as step:
-        label_panel(inputs.panel, store.tables, inputs.features, inputs.labels, symbols=symbols, jobs=jobs,
-                    on_step=step, stopped=stop.is_set)  # fmt: skip
+        label_panel(
+            inputs.panel,
+            store.tables,
+            inputs.settings["features"],
+            inputs.settings["labels"],
+            symbols=symbols,
+            jobs=jobs,
+            on_step=step,
+            stopped=stop.is_set,
+        )
 
 
 def _units(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> list[UnitResult]:
@@ -172,7 +181,7 @@ def _units(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: th
     found = [UnitResult(unit, "skipped", unit.skip) for unit in plan.units if unit.skip]
     # Threads serve: the zoo's models fit in native code, which runs without Python's lock.
     parallel = Parallel(jobs, backend="threading", return_as="generator_unordered", batch_size=1)
-    with progress.stage("train", len(plan.todo)) as step:
+    with progress.stage("train", len(plan.todo)) as step, _quick_switches():
         for results in parallel(delayed(train)(batch) for batch in plan.batches()):
             for result in results:
                 _record(store, result)
@@ -180,6 +189,17 @@ def _units(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: th
                 step(f"{unit.model} {unit.target} {unit.symbol}: {result.status} {result.reason}".strip())
                 found.append(result)
     return found
+
+
+@contextmanager
+def _quick_switches() -> Iterator[None]:
+    """A native fit returns to Python after every tree; it should not wait 5 ms for another unit's bookkeeping."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _interrupted(batch: list[Unit]) -> list[UnitResult]:

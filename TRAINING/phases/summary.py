@@ -31,13 +31,14 @@ def render(plan: Plan, results: Results) -> str:
 def draw(plan: Plan, results: Results) -> bytes:
     """The run in one picture (PNG): growth and drawdown of the best model's target, and Sharpe ratios."""
     first, last = plan.windows["test"]
-    title = f"barzoo, phase {plan.phase}: {plan.inputs.source}, {len(plan.inputs.symbols)} symbols, {first} to {last}"
+    symbols = len({unit.symbol for unit in plan.todo})
+    title = f"barzoo, phase {plan.phase}: {plan.inputs.source}, {symbols} symbols, {first} to {last}"
     return hero_picture(results.leaderboard, results.returns, title=title)
 
 
 def _settings(plan: Plan) -> dict[str, str]:
     backtest, phases, windows = plan.settings["backtest"], plan.settings["phases"], plan.windows
-    seeds = sorted({str(config["seed"]) for config in plan.models.values()})
+    seeds = sorted({str(config["seed"]) for config in plan.models.values() if "seed" in config})
     packages = environment()["packages"]
     return {
         "source": f"{plan.inputs.source} ({plan.inputs.kind}, {len(plan.inputs.symbols)} symbols)",

@@ -42,7 +42,7 @@ class UnitResult:
         ``done``, ``failed``, ``skipped`` or ``interrupted``.
     record : dict
         Its manifest: sizes, scores, importance, notes.
-    predictions : DataFrame, optional
+    predictions : pyarrow.Table, optional
         A row per test bar and name (the model's, or each baseline's): ``name, timestamp, y, prediction, position,
         position_change, asset_return, net_return``; money is NaN for a target without a money rule.
     history : dict
@@ -55,7 +55,7 @@ class UnitResult:
     status: str
     reason: str = ""
     record: dict = field(default_factory=dict)
-    predictions: pd.DataFrame | None = None
+    predictions: pa.Table | None = None
     history: dict = field(default_factory=dict)
     resumed: bool = False
 
@@ -85,7 +85,7 @@ def run_batch(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResu
 
 
 def _from_files(unit: Unit, record: dict, files: dict[str, bytes]) -> UnitResult:
-    predictions = pq.read_table(BytesIO(files[_PREDICTIONS])).to_pandas()
+    predictions = pq.read_table(BytesIO(files[_PREDICTIONS]), use_threads=False)
     history = json.loads(files[_HISTORY]) if _HISTORY in files else {}
     return UnitResult(unit, "done", "", record, predictions, history, resumed=True)
 
@@ -168,7 +168,7 @@ def make_windows(unit: Unit, plan: Plan, table: pd.DataFrame) -> UnitData:
     )
 
 
-def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pd.DataFrame, dict[str, bytes]]:
+def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa.Table, dict[str, bytes]]:
     prediction = trainer.predict_score(windows.test.X)
     description, files = pack(trainer)
     predictions, scores, reasons = _evaluate(unit, windows, trainer.task, trainer.name, prediction, plan)
@@ -185,7 +185,7 @@ def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pd
     return record, predictions, files
 
 
-def _baselines(windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pd.DataFrame, dict[str, bytes]]:
+def _baselines(windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa.Table, dict[str, bytes]]:
     task = task_of(unit.target, windows.train.y.to_numpy())
     train, test = windows.train, windows.test
     named, missing = baseline_predictions(task, train.X, train.y, test.X)
@@ -199,7 +199,7 @@ def _baselines(windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pd.Data
         "reasons": {name: reasons for name, (_, _, reasons) in evaluated.items()},
         "notes": [f"{name}: {reason}" for name, reason in missing.items()],
     }
-    return record, pd.concat([frame for frame, _, _ in evaluated.values()], ignore_index=True), {}
+    return record, pa.concat_tables([rows for rows, _, _ in evaluated.values()]), {}
 
 
 def _threshold(task: str, windows: UnitData) -> float:
@@ -209,11 +209,11 @@ def _threshold(task: str, windows: UnitData) -> float:
 
 def _evaluate(
     unit: Unit, windows: UnitData, task: str, name: str, prediction: np.ndarray | None, plan: Plan
-) -> tuple[pd.DataFrame, dict, dict]:
+) -> tuple[pa.Table, dict, dict]:
     """Test predictions (``None``: buy and hold) as rows, scores and the reasons of undefined scores."""
     y = windows.test.y.to_numpy(float)
     n = len(y)
-    timestamps = windows.test.X.index.get_level_values("timestamp")
+    timestamps = pa.array(windows.test.X.index.get_level_values("timestamp"))
     settings = plan.settings["backtest"]
     scores, reasons = {}, {}
     if prediction is None:
@@ -238,19 +238,17 @@ def _evaluate(
         scores, reasons = scores | scored.values, reasons | scored.reasons
     else:
         reasons["sharpe"] = f"{unit.target} has no money rule"
-    frame = {
-        "name": np.full(n, name, object),
+    rows = {
+        "name": pa.array([name] * n, pa.string()),
         "timestamp": timestamps,
         "y": y,
         "prediction": np.full(n, np.nan) if prediction is None else prediction,
         **money,
     }
-    return pd.DataFrame(frame), {key: float(value) for key, value in scores.items() if np.isfinite(value)}, reasons
+    return pa.table(rows), {key: float(value) for key, value in scores.items() if np.isfinite(value)}, reasons
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def _parquet(rows: pa.Table) -> bytes:
     buffer = BytesIO()
-    # One thread: units run side by side already.
-    table = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1).replace_schema_metadata(None)
-    pq.write_table(table, buffer, write_page_checksum=True)
+    pq.write_table(rows, buffer, write_page_checksum=True)
     return buffer.getvalue()

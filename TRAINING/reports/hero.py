@@ -85,7 +85,8 @@ def _intervals(axis: Axes, rows: pd.DataFrame, order: panels.Order) -> None:
             "fontsize": 15,
         }
         look = {"color": LIGHT["muted"]} if baseline else {"color": LIGHT["ink"], "weight": "bold"}
-        axis.annotate(shorten(model, 26), (0, place), **above, **look)
+        card = {"boxstyle": "square,pad=0.1", "facecolor": LIGHT["card"], "edgecolor": "none"}  # over the zero line
+        axis.annotate(shorten(model, 26), (0, place), bbox=card, **above, **look)
         axis.annotate(typeset(number(row["sharpe"])), (1, place), ha="right", color=LIGHT["ink"], **above)
     axis.axvline(0, color=LIGHT["strong"], linewidth=1.2, linestyle=style.DASHED)
     axis.set_ylim(max(len(rows), 5) - 0.5, -0.75)

@@ -87,9 +87,11 @@ def beaten(frame: pd.DataFrame, row: Mapping[str, object], measure: str) -> tupl
 
 
 def tally(frame: pd.DataFrame, row: Mapping[str, object], measure: str) -> str:
-    """``3/4``: how many rivals a model beats; empty for a baseline, a dash where there are none."""
+    """``3/4``: how many rivals a model beats; empty for a baseline, a dash where nothing can be compared."""
     if row["kind"] == "baseline":
         return ""
+    if pd.isna(row[measure]):
+        return DASH
     against = rivals(frame, row["target"], measure)
     return f"{len(beaten(frame, row, measure))}/{len(against)}" if against else DASH
 

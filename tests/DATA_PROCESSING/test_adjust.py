@@ -75,7 +75,14 @@ def test_adjusted_bars_are_valid_and_returns_follow_adj_close(bars):
     )  # money traded stays
 
 
-@pytest.mark.parametrize("adj_close", [1e-323, 1e308])
-def test_a_factor_out_of_range_is_not_adjustable(adj_close):
-    bars = RAW.assign(close=[102.0, 1e-5, 52.0], low=[99.0, 1e-6, 50.0], adj_close=[51.0, adj_close, 52.0])
+@pytest.mark.parametrize(
+    ("price", "volume", "adj_close"),
+    [(1e-5, 1.0, 1e308), (10.0, 0.0, 5e-323), (1e10, 1e20, 1e-290)],
+    ids=["a price becomes infinite", "a price becomes zero", "a volume becomes infinite"],
+)
+def test_a_factor_out_of_range_is_not_adjustable(price, volume, adj_close):
+    bars = RAW.copy()
+    bars.loc[1, ["open", "high", "low", "close", "volume", "adj_close"]] = [
+        price, price, price / 100, price, volume, adj_close,
+    ]  # fmt: skip
     assert adjustable(bars).tolist() == [True, False, True]

@@ -46,7 +46,7 @@ def test_an_unknown_target_is_named_with_the_nearest():
         make_dataset(TABLE, "y_wil_peak", "A")
 
 
-@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
 def test_sessions_do_not_depend_on_the_zone_times_are_written_in(zone):
     cast = (lambda times: times.dt.tz_localize(None)) if zone is None else (lambda times: times.dt.tz_convert(zone))
     table = TABLE.assign(timestamp=cast(TABLE["timestamp"]), label_end=cast(TABLE["label_end"]))
@@ -72,5 +72,6 @@ def test_weights_are_taken_too():
 
 def test_the_table_is_not_changed():
     before = TABLE.copy()
-    make_dataset(TABLE, "y_will_peak", "A").X.iloc[0, 0] = 99.0
+    X = make_dataset(TABLE, "y_will_peak", "A").X
+    X.iloc[0, 0] = 99.0
     pd.testing.assert_frame_equal(TABLE, before)

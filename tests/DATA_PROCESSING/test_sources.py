@@ -163,13 +163,14 @@ def test_files_of_one_symbol_are_joined(tmp_path):
     assert panel.quality["duplicates"].tolist() == [10]
 
 
-def test_an_unreadable_file_beside_a_good_one_of_its_symbol_is_not_lost(tmp_path):
+def test_unreadable_files_beside_others_of_their_symbol_are_not_lost(tmp_path):
     YAHOO.to_csv(tmp_path / "FB.csv", index=False)
-    (tmp_path / "FB.parquet").write_bytes(b"PAR1")
+    for name in ("FB.parquet", "IBM.csv", "IBM.parquet"):
+        (tmp_path / name).write_bytes(b"PAR1")
     panel = panel_of(tmp_path)
     assert same_bars(panel, "FB")
-    assert panel.quality["symbol"].tolist() == ["FB", "FB.parquet"]
-    assert panel.quality["problem"].str.contains("cannot be read").tolist() == [False, True]
+    assert panel.quality["symbol"].tolist() == ["FB", "FB.parquet", "IBM", "IBM.parquet"]
+    assert (panel.quality["problem"] == "").tolist() == [True, False, False, False]
 
 
 # --- files that cannot be read: the only one is an error, one of many is a named row

@@ -55,7 +55,7 @@ def test_stale_and_missing_symbols_are_named(run_folder: Path, bars_folder: Path
     warnings = newest.rows.set_index("symbol")["warning"].to_dict()
     assert warnings == {"AAA": "", "BBB": "stale: its last bar is 20 sessions old"}
     assert set(newest.problems["symbol"]) == {"CCC"}
-    assert newest.problems["reason"].str.contains("has no bars of it").all()
+    assert newest.problems["reason"].str.contains("has no usable bars of it").all()
 
 
 def test_a_damaged_unit_is_named_and_the_others_go_on(run_folder: Path, bars_folder: Path, tmp_path: Path) -> None:
