@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,21 @@ class Panel:
     quality: pd.DataFrame
     bad_rows: pd.DataFrame
     sessions: np.ndarray
+
+    def only(self, symbols: list[str]) -> Panel:
+        """Some symbols of the panel, with the sessions of all.
+
+        Raises
+        ------
+        DataError
+            None of them has a usable bar.
+        """
+        bars = {symbol: frame for symbol, frame in self.bars.items() if symbol in symbols}
+        quality = self.quality[self.quality["symbol"].isin(symbols)].reset_index(drop=True)
+        if not bars:
+            raise DataError(f"{self.name}: no usable bar of {listed(symbols)}: {quality['problem'].iloc[0]}")
+        bad_rows = self.bad_rows[self.bad_rows["symbol"].isin(symbols)].reset_index(drop=True)
+        return replace(self, bars=bars, quality=quality, bad_rows=bad_rows)
 
 
 def read_table(raw: pd.DataFrame, where: str, tz: str, symbol: str | None = None) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from io import BytesIO
 from pathlib import Path
 
@@ -80,7 +81,10 @@ def table_fingerprint(panel: Panel, symbol: str, features: dict, labels: dict) -
     """Identity of the table that `build_table` would make, known before it is made."""
     bars = panel.bars[symbol]
     gaps = np.diff(session_numbers(bars["timestamp"], panel.sessions))
-    recipe = json.dumps({"features": features, "columns": feature_names(), "labels": labels}, sort_keys=True)
+    recipe = json.dumps(
+        {"version": metadata.version("barzoo"), "features": features, "columns": feature_names(), "labels": labels},
+        sort_keys=True,
+    )
     text = f"{bars_fingerprint(bars)} {hashlib.sha256(gaps.tobytes()).hexdigest()} {recipe}"
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -69,6 +69,12 @@ def label_names(horizon: int) -> list[str]:
     return [label.name.replace("fwd_ret_h", f"fwd_ret_{horizon}") for label in LABELS] + ["label_end"]
 
 
+def horizon_of(target: str, horizon: int) -> int:
+    """Bars that a target looks ahead: the h of ``fwd_ret_<h>``, else the table's ``horizon``."""
+    ahead = re.fullmatch(r"fwd_ret_([1-9]\d*)", target)
+    return int(ahead[1]) if ahead else horizon
+
+
 def task_of(target: str, y: np.ndarray) -> str:
     """``binary`` or ``regression``: what the label table says, else binary where every value is 0 or 1."""
     label = label_of(target)

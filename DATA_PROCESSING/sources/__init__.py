@@ -25,7 +25,7 @@ def read_panel(
     settings : dict
         The run config ``bars``.
     symbols : list of str, optional
-        Only these; all by default.
+        Only these; all by default. Sessions stay those of the whole source, and with them every cut date.
     now : Timestamp, optional
         Bars after it are bad; the present by default.
 
@@ -46,9 +46,8 @@ def read_panel(
         for symbol in symbols:
             if symbol not in known:
                 raise ConfigError(f"{source}: no symbol {symbol!r}{did_you_mean(symbol, known)}")
-        table = table[table["symbol"].isin(symbols)]
-        problems = {name: problem for name, problem in problems.items() if name in symbols}
     if table.empty:
         more = f" (and {len(problems) - 1} more files)" if len(problems) > 1 else ""
         raise DataError(next(iter(problems.values())) + more)
-    return build_panel(str(source), table, problems, settings, now)
+    panel = build_panel(str(source), table, problems, settings, now)
+    return panel if symbols is None else panel.only(symbols)

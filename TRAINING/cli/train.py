@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from math import isnan
 from pathlib import Path
 
 import typer
@@ -58,7 +59,7 @@ def train(
 
     inputs = open_inputs(input_dir, request.symbols, request.files, on_read=lambda text: typer.echo(text, err=True))
     plan = make_plan(request, inputs)
-    jobs = jobs or _cores()
+    jobs = jobs or _workers(plan.models)
     if dry_run:
         _show_plan(plan, jobs, as_json)
         return
@@ -73,10 +74,12 @@ def train(
     raise typer.Exit(outcome.exit_code)
 
 
-def _cores() -> int:
+def _workers(models: dict[str, dict]) -> int:
+    """Models at once so that their threads do not outnumber the cores."""
     from joblib import cpu_count
 
-    return cpu_count()
+    threads = max(config.get("n_jobs", 1) for config in models.values())
+    return 1 if threads < 1 else max(1, cpu_count() // threads)
 
 
 def _stop_on_interrupt() -> threading.Event:
@@ -119,7 +122,8 @@ def _show_plan(plan, jobs: int, as_json: bool) -> None:
     out.print(f"{'models:':<12}{', '.join(plan.models)}\n{'targets:':<12}{', '.join(plan.targets)}")
     out.print(f"{'units:':<12}{todo} to train, {len(units) - todo} skipped, 1 fold each")
     out.print(f"{'memory:':<12}about {cost['memory_mb']} MB")
-    out.print(f"{'time:':<12}about {cost['seconds']:.0f} s with {jobs} at once, judged by training {cost['probe']}")
+    seconds = "unknown" if isnan(cost["seconds"]) else f"about {cost['seconds']:.0f} s"
+    out.print(f"{'time:':<12}{seconds} with {jobs} at once, judged by training {cost['probe']}")
     out.print(f"{'run:':<12}{Path('runs') / plan.run_id} (nothing was written)")
 
 

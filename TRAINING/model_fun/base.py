@@ -200,7 +200,9 @@ class Trainer(ABC):
     def _check_columns(self, X: pd.DataFrame) -> list[str]:
         if not isinstance(X, pd.DataFrame):
             raise DataError(f"{self.name}: X_train must be a DataFrame with named columns, got {type(X).__name__}")
-        columns = [str(column) for column in X.columns]
+        columns = list(X.columns)
+        if not all(isinstance(column, str) for column in columns):
+            raise DataError(f"{self.name}: X_train must have columns named by text; use X.rename(columns=str)")
         if not columns or not len(X):
             raise DataError(f"{self.name}: X_train is empty, {len(X)} rows and {len(columns)} columns")
         repeated = X.columns[X.columns.duplicated()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from CONFIG.errors import DataError
 from TRAINING.phases.plan import BASELINES, Plan
 from TRAINING.phases.unit import make_windows
 from TRAINING.strategies import SingleTaskStrategy
@@ -32,8 +33,15 @@ def estimate(plan: Plan, jobs: int) -> dict:
         return {"seconds": 0.0, "memory_mb": _PROCESS_MB, "probe": "nothing, as nothing is left to train"}
     probe = sorted(units, key=lambda unit: (unit.rows[0], unit.symbol))[len(units) // 2]
     table = plan.inputs.table(probe.symbol, None)
-    data = make_windows(probe, plan, table)
     seconds = 0.0
+    try:
+        data = make_windows(probe, plan, table)
+    except DataError:  # its target has no labels; the run will say so
+        return {
+            "seconds": float("nan"),
+            "memory_mb": _PROCESS_MB,
+            "probe": f"nothing: {probe.symbol} cannot be trained",
+        }
     for model, config in plan.models.items():
         started = time.perf_counter()
         SingleTaskStrategy(model, config).train_many([(data.train, data.validation)])

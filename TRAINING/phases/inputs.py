@@ -124,12 +124,22 @@ def open_inputs(
     return Inputs(source, known, problems, panel.sessions, panel.quality, panel, settings)
 
 
+def _measured_horizon(table: pd.DataFrame, default: int) -> int:
+    """Bars from a row to its ``label_end``, the usual number, in a table of the user's own."""
+    known = table["label_end"].notna().to_numpy()
+    if not known.any():
+        return default
+    ends = np.searchsorted(table["timestamp"].to_numpy(), table["label_end"].to_numpy()[known])
+    return max(1, int(np.median(ends - np.flatnonzero(known))))
+
+
 def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, horizon: int) -> Inputs:
     known, problems, rows, stamps = {}, {}, [], []
     for path in paths:
         try:
             info = labeled.read_info(path, horizon)
-            timestamps = labeled.read_table(path, ["timestamp"])["timestamp"]
+            table = labeled.read_table(path, ["timestamp", "label_end"])
+            timestamps = table["timestamp"]
             if info.symbol in known:
                 raise DataError(
                     f"{path}: a second table of {info.symbol!r}, which {known[info.symbol].path} holds; keep one"
@@ -142,7 +152,12 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
             problems[labeled.symbol_of(path.stem)] = str(error)
             continue
         known[info.symbol] = SymbolInput(
-            info.symbol, info.fingerprint, info.horizon, info.columns, session_of(timestamps), path
+            info.symbol,
+            info.fingerprint,
+            info.horizon if info.labels else _measured_horizon(table, horizon),
+            info.columns,
+            session_of(timestamps),
+            path,
         )
         stamps.append(timestamps)
         rows.append(

@@ -10,13 +10,13 @@ import numpy as np
 
 from CONFIG.config_loader import config_file_target, load_run_config, model_names, resolve_model_config
 from CONFIG.errors import ConfigError, did_you_mean
-from DATA_PROCESSING.labels import label_of
+from DATA_PROCESSING.labels import horizon_of, label_of
 from TRAINING import __version__
 from TRAINING.evaluation.metrics import PREDICTION_METRICS
 from TRAINING.evaluation.splits import split_dates
 from TRAINING.model_fun.registry import MODELS, trainer_class
-from TRAINING.phases.inputs import Inputs
-from TRAINING.runs.manifest import digest
+from TRAINING.phases.inputs import Inputs, SymbolInput
+from TRAINING.runs.manifest import digest, environment
 
 PHASES = ("core",)
 BASELINES = "baselines"  # the model name of the units that hold a symbol's baselines
@@ -184,8 +184,16 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
     split = settings["split"]
     validation_start, test_start = split_dates(inputs.sessions, split["train"], split["validation"])
     settings |= inputs.settings
+    horizons = {about.horizon: symbol for symbol, about in inputs.symbols.items()}
+    if len(horizons) > 1:
+        shown = ", ".join(f"{symbol} {horizon}" for horizon, symbol in sorted(horizons.items()))
+        raise ConfigError(
+            f"{inputs.source}: tables of different horizons ({shown}); build them alike, or use --symbols"
+        )
     targets = [request.target] if request.target else settings["phases"][f"{request.phase}_targets"]
     targets = list(dict.fromkeys(_named(target, inputs) for target in targets))
+    for about in inputs.symbols.values():
+        _check_horizons(about, targets)
     _check_ranking(settings["phases"]["rank_by"], targets)
     units = []
     for symbol, about in sorted(inputs.symbols.items()):
@@ -198,6 +206,8 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
                 identity = digest(
                     {
                         "model": model,
+                        "symbol": symbol,
+                        "packages": environment()["packages"],
                         "config": models.get(model),
                         "target": target,
                         "table": about.fingerprint,
@@ -211,6 +221,17 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
                 )
                 units.append(Unit(model, target, symbol, identity, rows, skip or missing))
     return Plan(request.phase, inputs, models, settings, targets, validation_start, test_start, units)
+
+
+def _check_horizons(about: SymbolInput, targets: list[str]) -> None:
+    """A target that looks further than ``label_end`` says would be purged too little."""
+    for target in set(targets) & set(about.targets):
+        ahead = horizon_of(target, about.horizon)
+        if ahead > about.horizon:
+            raise ConfigError(
+                f"{about.symbol}: {target} looks {ahead} bars ahead, but label_end of its table only {about.horizon}; "
+                "build the table with that horizon"
+            )
 
 
 def _check_ranking(metric: str, targets: list[str]) -> None:

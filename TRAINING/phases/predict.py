@@ -63,11 +63,15 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
         Nothing usable in the source, or none of its symbols was trained.
     """
     manifest, _ = read_sealed(run)
-    folders = sorted(path.parent for path in run.glob(f"units/*/*/*/{NAME}") if path.parts[-4] != BASELINES)
+    folders = sorted(
+        path.parent
+        for path in run.glob(f"units/*/*/*/{NAME}")
+        if path.parts[-4] != BASELINES and not path.parent.name.startswith(".")
+    )
     if not folders:
         raise IntegrityError(f"{run}: holds no trained model; run the phase to its end first")
     tables, sessions, stale_after = _read(source, manifest["settings"].get("bars") or load_run_config("bars"))
-    rows, problems = [], []
+    rows, problems, first_error = [], [], None
     for folder in folders:
         about = dict(zip(("model", "target", "symbol"), map(symbol_of, folder.parts[-3:]), strict=True))
         if (models and about["model"] not in models) or (target and about["target"] != target):
@@ -77,11 +81,14 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
             continue
         try:
             record, files = read_sealed(folder)
+            if any(record.get(key) != name for key, name in about.items()):
+                raise IntegrityError(f"{folder}: holds another unit, {record.get('symbol')!r}; train this unit again")
             trainer = unpack(record, files, str(folder))
             X, timestamps = tables[about["symbol"]]
             needed = record["horizon"] + trainer.context_rows
             score = trainer.predict_score(X.iloc[-needed:])[-record["horizon"] :]
         except BarzooError as error:
+            first_error = first_error or error
             problems.append({**about, "reason": str(error)})
             continue
         age = len(sessions) - 1 - int(session_numbers(timestamps.iloc[[-1]], sessions)[0])
@@ -95,7 +102,9 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
             }
         )
     if not rows and problems:
-        raise DataError(f"{run}: no prediction; {problems[0]['symbol']}: {problems[0]['reason']}")
+        raise (type(first_error) if first_error else DataError)(
+            f"{run}: no prediction; {problems[0]['symbol']}: {problems[0]['reason']}"
+        )
     columns = ["model", "target", "symbol", "timestamp", "prediction", "signal", "position", "warning"]
     frame = pd.DataFrame(rows, columns=columns).sort_values(["target", "symbol", "model"], ignore_index=True)
     return Newest(frame, pd.DataFrame(problems, columns=["model", "target", "symbol", "reason"]))

@@ -122,6 +122,7 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
         for name, values in result.record["scores"].items():
             scores.setdefault((name, result.unit.target), []).append(values)
     tasks = {result.unit.target: result.record["task"] for result in done}
+    unlike = {result.unit.target for result in done if result.record["task"] != tasks[result.unit.target]}
     horizons = {result.unit.target: result.record["horizon"] for result in done}
     series = {key: part.set_index("session") for key, part in sessions.groupby(["model", "target"], observed=True)}
     pooled = dict(iter(rows.groupby(["model", "target"], observed=True)))
@@ -139,6 +140,7 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
         net = series[key]["net_return"].dropna()
         money = score_money(net, *(pooled[key][column] for column in ("position", "asset_return")), per_year,
                             pooled[key]["position_change"])  # fmt: skip
+        bars_per_session = len(pooled[key]) / pooled[key].groupby("symbol", observed=True)["session"].nunique().sum()
         interval = bootstrap_interval(net, "sharpe", **bootstrap)
         kind = "model" if name in plan.models else "baseline"
         row = {
@@ -151,11 +153,14 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
             "loss_name": loss_name,
             "loss": _mean(values, loss_name),
             **money.values,
+            "turnover": money.values["turnover"] * bars_per_session,
             "sharpe_low": interval.low,
             "sharpe_high": interval.high,
             "reason": _reasons(money.reasons),
         }
-        if kind == "model":
+        if target in unlike:
+            row |= {"score": np.nan, "loss": np.nan, "reason": "binary for some symbols and not for others"}
+        elif kind == "model":
             rivals = [rival for rival, aim in sorted(scores) if aim == target and rival not in plan.models]
             pairs = {rival: _paired(key, (rival, target), series, symbols, rows) for rival in rivals}
             for column, statistic, field in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Protocol
 
 import yaml
 
-from CONFIG.errors import ConfigError, IntegrityError
+from CONFIG.errors import ConfigError, DataError, IntegrityError
 from DATA_PROCESSING.labeled import label_panel
 from TRAINING.phases.plan import Plan, Unit
 from TRAINING.phases.results import Results, collect
@@ -84,14 +85,20 @@ def run_plan(
     ------
     ConfigError
         The folder cannot be written, is full, or holds another plan's results.
+    DataError
+        Every unit is skipped.
     LockedError
         Another run is using the folder.
     """
     from threadpoolctl import threadpool_limits
 
+    if not plan.todo:
+        reason = next((unit.skip for unit in plan.units), "no symbol")
+        raise DataError(f"{plan.inputs.source}: nothing to train, every unit is skipped; {reason}")
     store = RunFolder(folder)
     store.create()
     stop = stop or threading.Event()
+    _check_apart(folder, plan)
     with locked(folder), threadpool_limits(1), _full_disk_is_said(folder):
         if fresh:
             store.clear()
@@ -101,6 +108,7 @@ def run_plan(
             _label(plan, store, jobs, progress, stop)
             results = _units(plan, store, jobs, progress, stop)
             collected = collect(plan, results)
+            store.write("metrics.jsonl", "".join(f"{line}\n" for line in sorted(map(_metrics, results))))
             interrupted = any(result.status == "interrupted" for result in results)
             if not interrupted:
                 with progress.stage("report", 1) as step:
@@ -119,6 +127,14 @@ def _full_disk_is_said(folder: Path) -> Iterator[None]:
         raise ConfigError(
             f"{folder}: cannot write ({error.strerror}); make room and run again, finished units are kept"
         ) from error
+
+
+def _check_apart(folder: Path, plan: Plan) -> None:
+    """A run must not write, or clear, where its input lies."""
+    folder = folder.resolve()
+    for about in plan.inputs.symbols.values():
+        if about.path is not None and folder in about.path.resolve().parents:
+            raise ConfigError(f"{folder}: holds the input {about.path}; choose another --output-dir")
 
 
 def _check_same_plan(store: RunFolder, plan: Plan) -> None:
@@ -206,14 +222,19 @@ def _interrupted(batch: list[Unit]) -> list[UnitResult]:
     return [UnitResult(unit, "interrupted", "interrupted before it started; run again to resume") for unit in batch]
 
 
+def _metrics(result: UnitResult) -> str:
+    """A unit's line of metrics.jsonl."""
+    line = {name: getattr(result.unit, name) for name in ("model", "target", "symbol")} | {"status": result.status}
+    line |= {"reason": result.reason} if result.reason else {}
+    line |= {"seconds": result.record.get("seconds"), "scores": result.record.get("scores")}
+    return json.dumps(line, sort_keys=True)
+
+
 def _record(store: RunFolder, result: UnitResult) -> None:
     unit = result.unit
     if result.status == "interrupted" or result.resumed:
         return
-    line = {"model": unit.model, "target": unit.target, "symbol": unit.symbol, "status": result.status}
-    line |= {"reason": result.reason} if result.reason else {}
-    line |= {"seconds": result.record.get("seconds"), "scores": result.record.get("scores")}
-    store.append_metrics(line)
+    store.append_metrics(_metrics(result))
     level = logging.WARNING if result.status == "failed" else logging.INFO
     log.log(level, "%s %s %s: %s %s", unit.model, unit.target, unit.symbol, result.status, result.reason)
 

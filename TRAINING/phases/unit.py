@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from CONFIG.errors import BarzooError, DataError
 from DATA_PROCESSING.dataset import Dataset, make_dataset
-from DATA_PROCESSING.labels import label_of, task_of
+from DATA_PROCESSING.labels import horizon_of, label_of, task_of
 from DATA_PROCESSING.sessions import sessions_per_year
 from TRAINING.artifacts import pack
 from TRAINING.evaluation.backtest import backtest, label_signal
@@ -103,6 +103,8 @@ def _train(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]
         if model == BASELINES:
             outcomes = [_baselines(windows, plan, unit) for unit, windows in ready]
         else:
+            for unit, windows in ready:
+                _check_task(plan.models[model]["task"], unit.target, windows.train.y)
             strategy = SingleTaskStrategy(model, plan.models[model])
             trained = strategy.train_many([(windows.train, windows.validation) for _, windows in ready])
             outcomes = [
@@ -126,7 +128,7 @@ def _train(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]
         record |= {
             "identity": unit.identity,
             "symbol": unit.symbol,
-            "horizon": about.horizon,
+            "horizon": horizon_of(unit.target, about.horizon),
             "table": about.fingerprint,
             "windows": plan.windows,
             "backtest": plan.settings["backtest"],
@@ -166,6 +168,13 @@ def make_windows(unit: Unit, plan: Plan, table: pd.DataFrame) -> UnitData:
     return UnitData(
         data.take(masks.train & labelled), data.take(masks.validation & labelled), data.take(masks.test), close
     )
+
+
+def _check_task(asked: str, target: str, y: pd.Series) -> None:
+    """Models and baselines are compared by one loss, so a configuration cannot choose another task."""
+    task = task_of(target, y.to_numpy())
+    if asked not in ("auto", task):
+        raise DataError(f"the configuration asks for task: {asked}, but {target} is {task}; leave it at auto")
 
 
 def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa.Table, dict[str, bytes]]:
@@ -223,7 +232,7 @@ def _evaluate(
         scores, reasons = dict(scored.values), dict(scored.reasons)
         label = label_of(unit.target)
         signal = label_signal(prediction, label and label.money_rule, _threshold(task, windows))
-        horizon = plan.inputs.symbols[unit.symbol].horizon
+        horizon = horizon_of(unit.target, plan.inputs.symbols[unit.symbol].horizon)
     money = dict.fromkeys(("position", "position_change", "asset_return", "net_return"), np.full(n, np.nan))
     if signal is not None:
         result = backtest(windows.close, signal, horizon, settings["execution_lag"], settings["cost_bps"])
@@ -232,7 +241,7 @@ def _evaluate(
             result.net_return,
             result.position,
             result.asset_return,
-            sessions_per_year(plan.inputs.sessions),
+            sessions_per_year(plan.inputs.sessions) * n / len(np.unique(windows.test.sessions)),
             result.position_change,
         )
         scores, reasons = scores | scored.values, reasons | scored.reasons

@@ -59,12 +59,14 @@ def read_sealed(folder: Path) -> tuple[dict, dict[str, bytes]]:
         hashes = dict(manifest["files"])
     except FileNotFoundError as error:
         raise IntegrityError(f"{path}: missing; {folder} is no artifact, or its writing was cut off") from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError, OSError) as error:
         raise IntegrityError(f"{path}: not a whole manifest; train this unit again") from error
     if digest(manifest) != stated:
         raise IntegrityError(f"{path}: edited after it was written; train this unit again")
     files = {}
     for name, expected in hashes.items():
+        if Path(name).name != name:
+            raise IntegrityError(f"{path}: names a file outside its folder, {name!r}; train this unit again")
         try:
             payload = (Path(folder) / name).read_bytes()
         except OSError as error:

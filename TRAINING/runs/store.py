@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from DATA_PROCESSING.atomic import sync_folder, write_atomically, write_durably
 from DATA_PROCESSING.symbols import file_stem
 from TRAINING.runs.manifest import NAME, read_sealed, seal
 
+_MARKER = ".barzoo"  # a folder without it is not a run's, whatever it holds
 _OURS = frozenset(
-    (".lock", "units", "labeled", "config.resolved.yaml", "env.json", "log.txt", "metrics.jsonl", "leaderboard.csv",
+    ("units", "labeled", "config.resolved.yaml", "env.json", "log.txt", "metrics.jsonl", "leaderboard.csv",
      "units.csv", "report.html", "summary.png", NAME)
 )  # fmt: skip
 
@@ -50,21 +50,20 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / ".writable", b"")
-            (self.path / ".writable").unlink()
-            strange = sorted({path.name for path in self.path.iterdir()} - _OURS)
+            names = {path.name for path in self.path.iterdir() if path.suffix != ".tmp"} - {".lock"}
+            if names and _MARKER not in names:
+                raise ConfigError(
+                    f"{self.path}: not a run folder, it holds {min(names)!r}; choose a new or empty --output-dir"
+                )
+            write_atomically(self.path / _MARKER, b"")
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: cannot write there ({error.strerror}); choose another --output-dir"
             ) from error
-        if strange and not (self.path / NAME).exists():
-            raise ConfigError(
-                f"{self.path}: not a run folder, it holds {strange[0]!r}; choose a new or empty --output-dir"
-            )
 
     def clear(self) -> None:
         """Remove every result of a run; what somebody else put there stays."""
-        for name in _OURS - {".lock"}:
+        for name in _OURS:
             path = self.path / name
             if path.is_dir():
                 shutil.rmtree(path)
@@ -93,7 +92,7 @@ class RunFolder:
         write_atomically(self.path / name, content)
         return self.path / name
 
-    def append_metrics(self, record: dict) -> None:
-        """Add a line to metrics.jsonl."""
+    def append_metrics(self, line: str) -> None:
+        """Add a line to metrics.jsonl, for who watches; the run's end writes the file anew."""
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(record, sort_keys=True) + "\n")
+            file.write(line + "\n")

@@ -119,3 +119,31 @@ def test_the_ranking_has_a_metric_of_ours_that_some_target_has(plan_for, tmp_pat
     ranking.write_text("defaults:\n  rank_by: sharp\n")
     with pytest.raises(ConfigError, match="did you mean 'sharpe'"):
         plan_for(files=(ranking,))
+
+
+def test_chosen_symbols_keep_the_sessions_of_all(bars_folder, make_bars, tmp_path: Path) -> None:
+    """One symbol trained alone has the cut dates that it has among the others."""
+    for path in bars_folder.glob("*.csv"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    make_bars(900, start="2013-06-03").to_csv(tmp_path / "OLD.csv", index=False)
+    whole = make_plan(Request(variant="smoke"), open_inputs(str(tmp_path)))
+    alone = make_plan(Request(variant="smoke"), open_inputs(str(tmp_path), ["AAA"]))
+    assert alone.windows == whole.windows
+    assert {unit.identity for unit in alone.units} <= {unit.identity for unit in whole.units}
+
+
+def test_a_target_may_not_look_further_than_label_end(tmp_path: Path, make_bars) -> None:
+    """A table of the user's own: purging by a label_end that is too early would leak."""
+    bars = make_bars(500)
+    bars["f"] = bars["close"].pct_change().fillna(0.0)
+    bars["label_end"] = bars["timestamp"].shift(-5)
+    bars["fwd_ret_20"] = bars["close"].shift(-20) / bars["close"] - 1
+    bars.to_parquet(tmp_path / "MINE.parquet")
+    inputs = open_inputs(str(tmp_path))
+    with pytest.raises(ConfigError, match="fwd_ret_20 looks 20 bars ahead, but label_end of its table only 5"):
+        make_plan(Request(target="fwd_ret_20"), inputs)
+    bars["label_end"] = bars["timestamp"].shift(-20)
+    bars.to_parquet(tmp_path / "MINE.parquet")
+    inputs = open_inputs(str(tmp_path))
+    assert inputs.symbols["MINE"].horizon == 20
+    assert len(make_plan(Request(target="fwd_ret_20"), inputs).todo) == 3

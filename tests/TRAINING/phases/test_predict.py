@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,22 @@ def test_what_is_no_run_is_said(tmp_path: Path, bars_folder: Path, make_bars, ru
     make_bars(100).to_csv(tmp_path / "OTHER.csv", index=False)
     with pytest.raises(DataError, match="no prediction"):
         predict_newest(run_folder, str(tmp_path))
+
+
+def test_swapped_units_are_refused(run_folder: Path, bars_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    units = tmp_path / "run/units/lightgbm/fwd_ret_5"
+    (units / "AAA").rename(units / "x")
+    (units / "BBB").rename(units / "AAA")
+    (units / "x").rename(units / "BBB")
+    newest = predict_newest(tmp_path / "run", str(bars_folder))
+    assert sorted(newest.problems["symbol"]) == ["AAA", "BBB"]
+    assert newest.problems["reason"].str.contains("holds another unit").all()
+
+
+def test_nothing_but_damaged_models_is_an_integrity_error(run_folder: Path, bars_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    for path in (tmp_path / "run/units").rglob("model.txt"):
+        path.write_bytes(b"")
+    with pytest.raises(IntegrityError, match="no prediction"):
+        predict_newest(tmp_path / "run", str(bars_folder))

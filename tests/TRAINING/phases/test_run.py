@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import TRAINING.phases.unit as unit_module
-from CONFIG.errors import ConfigError, IntegrityError, LockedError
+from CONFIG.errors import ConfigError, DataError, IntegrityError, LockedError
 from DATA_PROCESSING.labeled import read_table, table_path
 from TRAINING.evaluation.backtest import backtest, label_signal
 from TRAINING.evaluation.metrics import score_money
@@ -272,3 +272,52 @@ def test_leaderboard_is_ranked_and_beats_needs_an_interval(finished) -> None:
     assert set(models["beats_score"]) == {""}, "random walks: nothing is beaten"
     assert board.loc[board["model"] == "base_rate", "sharpe"].isna().all()
     assert board.loc[board["model"] == "base_rate", "reason"].str.contains("sharpe|position|vary").all()
+
+
+def test_the_input_is_never_inside_the_output(finished, plan_for, run) -> None:
+    outcome, _ = finished
+    tables = outcome.folder / "labeled"
+    plan = plan_for(source=str(tables), target="fwd_ret_5")
+    for folder in (outcome.folder, tables):
+        with pytest.raises(ConfigError, match="holds the input|not a run folder"):
+            run(plan, folder, fresh=True)
+    assert len(list(tables.iterdir())) == 3
+
+
+def test_nothing_to_train_is_an_error(plan_for, run, tmp_path: Path) -> None:
+    few = tmp_path / "phases.yaml"
+    few.write_text("defaults:\n  min_train_rows: 5000\n")
+    with pytest.raises(DataError, match="nothing to train, every unit is skipped; too short: 300 rows"):
+        run(plan_for(files=(few,)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_configured_task_cannot_be_compared(plan_for, run, tmp_path: Path) -> None:
+    mine = tmp_path / "lightgbm.yaml"
+    mine.write_text("defaults:\n  task: regression\n")
+    outcome, _ = run(plan_for(files=(mine,), target="y_will_peak"), tmp_path / "run")
+    assert set(outcome.results.units["status"]) == {"failed"}
+    assert outcome.results.units["reason"].str.contains("asks for task: regression, but y_will_peak is binary").all()
+    assert "lightgbm" not in set(outcome.results.leaderboard["model"])
+
+
+def test_intraday_bars_are_annualised_as_sessions_are(make_bars, plan_for, run, tmp_path: Path) -> None:
+    """Buy and hold of one symbol: the unit's Sharpe ratio agrees with its portfolio's, whatever the bars' length."""
+    bars = make_bars(1400, seed=3)
+    days = pd.bdate_range("2015-01-01", periods=200, tz="UTC")
+    bars["timestamp"] = [day + pd.Timedelta(hours=hour) for day in days for hour in range(13, 20)]
+    (tmp_path / "bars").mkdir()
+    bars.to_csv(tmp_path / "bars" / "INTRA.csv", index=False)
+    outcome, _ = run(plan_for(source=str(tmp_path / "bars"), target="fwd_ret_5", models=["lightgbm"]), tmp_path / "run")
+    record, _ = read_sealed(tmp_path / "run/units/baselines/fwd_ret_5/INTRA")
+    board = outcome.results.leaderboard.set_index("model").loc["buy_and_hold"]
+    assert record["scores"]["buy_and_hold"]["sharpe"] == pytest.approx(board["sharpe"], rel=0.25)
+    assert record["scores"]["buy_and_hold"]["turnover"] == pytest.approx(board["turnover"])
+
+
+def test_a_lost_log_line_comes_back(finished, run) -> None:
+    outcome, plan = finished
+    whole = (outcome.folder / "metrics.jsonl").read_text()
+    (outcome.folder / "metrics.jsonl").write_text(whole[: len(whole) // 2])
+    run(plan, outcome.folder)
+    assert (outcome.folder / "metrics.jsonl").read_text() == whole

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from CONFIG.errors import IntegrityError
-from TRAINING.runs.manifest import NAME, digest, environment, read_sealed
+from TRAINING.runs.manifest import NAME, digest, environment, read_sealed, seal
 from TRAINING.runs.store import write_sealed
 
 FILES = {"model.txt": b"tree\n", "history.json": b"{}"}
@@ -37,7 +37,7 @@ def test_an_edited_manifest_is_found(tmp_path: Path) -> None:
         read_sealed(tmp_path / "unit")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "{", '{"seal": "x", "files": 3}', "\0"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "{", "[" * 100_000, '{"seal": "x", "files": 3}', "\0"])
 def test_what_is_no_manifest_is_said(tmp_path: Path, text: str) -> None:
     (tmp_path / NAME).write_text(text)
     with pytest.raises(IntegrityError, match="manifest"):
@@ -70,3 +70,11 @@ def test_environment_names_what_results_depend_on() -> None:
     about = environment()
     assert {"barzoo", "lightgbm", "numpy"} <= set(about["packages"])
     json.dumps(about)
+
+
+def test_a_manifest_names_files_of_its_folder_only(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"x")
+    (tmp_path / "unit").mkdir()
+    (tmp_path / "unit" / NAME).write_bytes(seal({}, {"../secret": b"x"}))
+    with pytest.raises(IntegrityError, match="outside its folder"):
+        read_sealed(tmp_path / "unit")

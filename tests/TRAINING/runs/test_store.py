@@ -31,26 +31,31 @@ def test_no_symbol_leaves_the_folder(tmp_path: Path, symbol: str) -> None:
 
 def test_clearing_keeps_the_lock_and_what_is_not_ours(tmp_path: Path) -> None:
     store = RunFolder(tmp_path)
+    store.create()
     for name in ("report.html", "leaderboard.csv", ".lock"):
         (tmp_path / name).write_text("x")
     write_sealed(store.unit("a", "b", "c"), {}, {})
     (tmp_path / "my_notes.txt").write_text("keep")
     (tmp_path / "mine").mkdir()
+    store.create()
     store.clear()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "mine", "my_notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".barzoo", ".lock", "mine", "my_notes.txt"]
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match="cannot write there"):
-        RunFolder(tmp_path / "file" / "run").create()
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(ConfigError, match="not a run folder, it holds 'thesis.tex'"):
+@pytest.mark.parametrize("name", ["thesis.tex", "manifest.json", "labeled", "units", "report.html"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, name: str) -> None:
+    """Names that a run uses too do not make a folder a run's."""
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ConfigError, match=f"not a run folder, it holds '{name}'"):
         RunFolder(tmp_path).create()
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_leftovers_of_a_kill_do_not_matter(tmp_path: Path) -> None:
+    for name in (".lock", ".config.resolved.yaml.123.tmp", "..barzoo.7.tmp"):
+        (tmp_path / name).write_text("")
+    RunFolder(tmp_path).create()
+    assert (tmp_path / ".barzoo").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only folders")
