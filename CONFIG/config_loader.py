@@ -237,7 +237,7 @@ def _merged_config(kind: Kind, name: str, files: Files) -> _Config:
     about, header, variants = {}, {}, {}
     if kind == "model":
         variants = {key: _fitted(name, settings, rules, faults) for key, settings in sections["variants"].items()}
-        text, one_of_them = Rule(str, is_list=False), Rule(str, is_list=False, limit=tuple(variants))
+        text, one_of_them = Rule(str), Rule(str, limit=tuple(variants))
         about = _fitted(name, sections["about"], dict.fromkeys(("model", *variants), text), faults)
         header = {"default_variant": sections["default_variant"]}
         header = _fitted(name, header, {"default_variant": one_of_them}, faults)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 from CONFIG.errors import ConfigError, did_you_mean
 
@@ -20,6 +20,8 @@ _TYPES: dict[type, tuple[str, type]] = {
 }
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _INTERVAL = re.compile(rf"([\[(])\s*({_NUMBER}|-inf)\s*,\s*({_NUMBER}|inf)\s*([\])])", re.ASCII)
+_OR_SPAN = " or span"
+_SPAN = re.compile(r"[1-9]\d{0,5}[mhd]", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -54,42 +56,59 @@ class Interval:
 
 @dataclass(frozen=True)
 class Rule:
-    """What one key accepts; for a list, what each of its items does."""
+    """What one key accepts; for a list or a mapping from text, what each of its items does.
+
+    ``or_span`` lets an integer, or the items of a list, be a span of time too, such as ``30m``, ``4h`` or ``5d``.
+    """
 
     type: type
-    is_list: bool
+    shape: Literal["value", "list", "mapping"] = "value"
     limit: Interval | tuple[Any, ...] | None = None
+    or_span: bool = False
 
     @classmethod
     def of(cls, default: Any) -> Rule:
-        """Return the rule that a default sets by its type."""
-        is_list = isinstance(default, list)
-        example = default[0] if is_list and default else default
+        """Return the rule that a default sets by its type; empty lists and mappings are of text."""
+        shape = {list: "list", dict: "mapping"}.get(type(default), "value")
+        items = list(default.values()) if shape == "mapping" else default
+        example = default if shape == "value" else items[0] if items else ""
         if type(example) not in _TYPES:
             got = reprlib.repr(default)
-            raise ConfigError(f"a default is true, false, a number, text or a list of one of these, got {got}")
-        return cls(type(example), is_list)
+            raise ConfigError(
+                f"a default is true, false, a number, text, or a list or mapping of one of these, got {got}"
+            )
+        return cls(type(example), shape)
 
     def limited(self, limit: Any) -> Rule:
         """Return this rule with ``limit``: an interval as text (for numbers), or a list of choices."""
         if isinstance(limit, list) and limit:
-            item = Rule(self.type, is_list=False)
-            return Rule(self.type, self.is_list, tuple(item.fit(choice) for choice in limit))
+            item = Rule(self.type)
+            return replace(self, limit=tuple(item.fit(choice) for choice in limit))
+        if isinstance(limit, str) and limit.endswith(_OR_SPAN) and (self.type is int or self.shape == "list"):
+            return replace(self, type=int, limit=Interval.parse(limit.removesuffix(_OR_SPAN)), or_span=True)
         if isinstance(limit, str) and self.type in (int, float):
-            return Rule(self.type, self.is_list, Interval.parse(limit))
+            return replace(self, limit=Interval.parse(limit))
         words = "an interval in quotes or a list of choices" if self.type in (int, float) else "a list of choices"
         raise ConfigError(f"expected {words}, got {reprlib.repr(limit)}")
 
     def fit(self, value: Any) -> Any:
         """Return ``value`` as plain Python of this type; what does not fit is a :class:`ConfigError`."""
-        if not self.is_list:
+        if self.shape == "value":
             return self._fit_item(value)
+        if self.shape == "mapping":
+            if not isinstance(value, dict):
+                raise ConfigError(f"expected keys and values, got {reprlib.repr(value)}")
+            return {key: self._fit_item(item) for key, item in value.items()}
         if not isinstance(value, list | tuple):
             raise ConfigError(f"expected a list, got {reprlib.repr(value)}")
         return [self._fit_item(item) for item in value]
 
     def _fit_item(self, value: Any) -> Any:
         words, accepted = _TYPES[self.type]
+        if self.or_span:
+            words += " or a span such as 30m, 4h or 5d"
+            if isinstance(value, str) and _SPAN.fullmatch(value):
+                return str(value)
         wrong = f"expected {words}, got {reprlib.repr(value)}"
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.type is not bool):
             raise ConfigError(wrong)
