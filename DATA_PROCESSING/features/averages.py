@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from DATA_PROCESSING.features.feature import BarsView, Feature
-from DATA_PROCESSING.features.windows import exponential, rolling_mean
+from DATA_PROCESSING.features.windows import rolling_mean
 
 
 def close_to_simple(bars: BarsView, window: int) -> np.ndarray:
@@ -13,7 +13,7 @@ def close_to_simple(bars: BarsView, window: int) -> np.ndarray:
 
 
 def close_to_exponential(bars: BarsView, window: int) -> np.ndarray:
-    return bars.close / bars.over("close", exponential, window) - 1.0
+    return bars.close / bars.exponential("close", bars.close, window) - 1.0
 
 
 def simple_to_simple(bars: BarsView, short: int, long: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from DATA_PROCESSING.features.feature import BarsView, Feature
-from DATA_PROCESSING.features.windows import exponential, rolling_max, rolling_mean, rolling_min, rolling_std, wilder
+from DATA_PROCESSING.features.windows import rolling_max, rolling_mean, rolling_min, rolling_std
 
 
 def bollinger_position(bars: BarsView, window: int, width: float) -> np.ndarray:
@@ -18,8 +18,8 @@ def bollinger_width(bars: BarsView, window: int, width: float) -> np.ndarray:
 
 
 def keltner_position(bars: BarsView, window: int, range_window: int, width: float) -> np.ndarray:
-    half = width * wilder(bars.true_range, range_window)
-    return 0.5 + 0.5 * (bars.close - bars.over("close", exponential, window)) / half
+    half = width * bars.wilder("true_range", bars.true_range, range_window)
+    return 0.5 + 0.5 * (bars.close - bars.exponential("close", bars.close, window)) / half
 
 
 def donchian_position(bars: BarsView, window: int) -> np.ndarray:

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from DATA_PROCESSING.columns import BAR_COLUMNS
+from DATA_PROCESSING.features.windows import smoothed
+
 ROUNDING = 1e-12  # a difference below this share of the price is rounding, not a move
 
 
@@ -23,7 +26,8 @@ class Feature:
         Column name.
     compute : callable
         ``compute(bars, *arguments)`` takes a `BarsView` of n bars and returns n float64 values. Row t uses bars up to t
-        only; NaN or infinity stands for an undefined value.
+        only; NaN or infinity stands for an undefined value. Values come from windows of at most ``lookback + 1`` bars,
+        and from `BarsView.exponential` and `BarsView.wilder` for all that remembers more.
     arguments : tuple
         Windows and other settings for ``compute``.
     lookback : int
@@ -42,6 +46,26 @@ class Feature:
     recursive: bool = False
 
 
+@dataclass
+class Memory:
+    """What recursive averages know of the bars before a view, and what the next view has to know.
+
+    Attributes
+    ----------
+    first : int
+        Row of the view from which they go on.
+    keep : int
+        Row of the view before which their state is kept for the next view.
+    before, after : dict of str to (int, float)
+        Their states before ``first`` and before ``keep``; none for an average that has seen nothing.
+    """
+
+    first: int = 0
+    keep: int = 0
+    before: dict[str, tuple[int, float]] = field(default_factory=dict)
+    after: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class BarsView:
     """Arrays of one symbol's bars in time order; what several features need is computed once and kept."""
@@ -52,13 +76,15 @@ class BarsView:
     low: np.ndarray
     close: np.ndarray
     volume: np.ndarray
+    memory: Memory = field(default_factory=Memory, repr=False, compare=False)
     _known: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, bars: pd.DataFrame) -> BarsView:
+    def of(cls, bars: pd.DataFrame, memory: Memory | None = None) -> BarsView:
         """View a table of bars; kernels get one kind of array, contiguous and writable, so they compile only once."""
-        numbers = (bars[name].to_numpy(np.float64) for name in ("open", "high", "low", "close", "volume"))
-        return cls(bars["timestamp"].to_numpy("datetime64[ns]"), *(np.require(x, requirements="CW") for x in numbers))
+        numbers = (bars[name].to_numpy(np.float64) for name in BAR_COLUMNS)
+        arrays = (np.require(x, requirements="CW") for x in numbers)
+        return cls(bars["timestamp"].to_numpy("datetime64[ns]"), *arrays, memory or Memory())
 
     def once(self, compute: Callable[..., Any], *arguments: Hashable) -> Any:
         """Return ``compute(self, *arguments)``, computed once."""
@@ -73,6 +99,21 @@ class BarsView:
         if key not in self._known:
             self._known[key] = kernel(getattr(self, series), *arguments)
         return self._known[key]
+
+    def exponential(self, name: str, x: np.ndarray, window: int) -> np.ndarray:
+        """Exponential moving average of x, weight 2 / (window + 1); ``name`` tells x from all other series."""
+        return self._smoothed(f"{name} exponential {window}", x, window, 2.0 / (window + 1))
+
+    def wilder(self, name: str, x: np.ndarray, window: int) -> np.ndarray:
+        """Average of x after Wilder, New Concepts in Technical Trading Systems (1978), weight 1 / window."""
+        return self._smoothed(f"{name} wilder {window}", x, window, 1.0 / window)
+
+    def _smoothed(self, name: str, x: np.ndarray, window: int, weight: float) -> np.ndarray:
+        if name not in self._known:
+            seen, average = self.memory.before.get(name, (0, 0.0))
+            self._known[name], *after = smoothed(x, window, weight, seen, average, self.memory.first, self.memory.keep)
+            self.memory.after[name] = tuple(after)
+        return self._known[name]
 
     @cached_property
     def log_return(self) -> np.ndarray:

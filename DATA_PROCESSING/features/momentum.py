@@ -6,7 +6,7 @@ import numpy as np
 
 from DATA_PROCESSING.compiled import compiled
 from DATA_PROCESSING.features.feature import BarsView, Feature, lagged
-from DATA_PROCESSING.features.windows import BLOCK, exponential, rolling_mean, rolling_std
+from DATA_PROCESSING.features.windows import BLOCK, rolling_mean, rolling_std
 
 
 def return_to_volatility(bars: BarsView, window: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def autocorrelation(bars: BarsView, window: int) -> np.ndarray:
 
 
 def macd_line(bars: BarsView, short: int, long: int) -> np.ndarray:
-    return exponential(bars.close, short) - exponential(bars.close, long)
+    return bars.exponential("close", bars.close, short) - bars.exponential("close", bars.close, long)
 
 
 def macd(bars: BarsView, short: int, long: int) -> np.ndarray:
@@ -62,7 +62,7 @@ def macd(bars: BarsView, short: int, long: int) -> np.ndarray:
 
 def macd_histogram(bars: BarsView, short: int, long: int, signal: int) -> np.ndarray:
     line = bars.once(macd_line, short, long)
-    return (line - exponential(line, signal)) / bars.close
+    return (line - bars.exponential(f"macd_{short}_{long}", line, signal)) / bars.close
 
 
 MOMENTUM = (

@@ -6,12 +6,13 @@ import numpy as np
 
 from DATA_PROCESSING.compiled import compiled
 from DATA_PROCESSING.features.feature import ROUNDING, BarsView, Feature, lagged
-from DATA_PROCESSING.features.windows import BLOCK, rolling_max, rolling_mean, rolling_min, wilder
+from DATA_PROCESSING.features.windows import BLOCK, rolling_max, rolling_mean, rolling_min
 
 
 def relative_strength(bars: BarsView, window: int) -> np.ndarray:
     change = bars.close - lagged(bars.close, 1)
-    gain, loss = wilder(np.maximum(change, 0.0), window), wilder(np.maximum(-change, 0.0), window)
+    gain = bars.wilder("gain", np.maximum(change, 0.0), window)
+    loss = bars.wilder("loss", np.maximum(-change, 0.0), window)
     return 100.0 * gain / (gain + loss)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from DATA_PROCESSING.features.feature import BarsView, Feature, lagged
-from DATA_PROCESSING.features.windows import wilder
 
 
 def close_position(bars: BarsView) -> np.ndarray:
@@ -29,7 +28,7 @@ def true_range(bars: BarsView) -> np.ndarray:
 
 
 def range_to_average(bars: BarsView, window: int) -> np.ndarray:
-    return bars.true_range / bars.over("true_range", wilder, window)
+    return bars.true_range / bars.wilder("true_range", bars.true_range, window)
 
 
 RANGES = (

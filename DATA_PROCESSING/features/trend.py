@@ -6,7 +6,7 @@ import numpy as np
 
 from DATA_PROCESSING.compiled import compiled
 from DATA_PROCESSING.features.feature import ROUNDING, BarsView, Feature, lagged
-from DATA_PROCESSING.features.windows import BLOCK, rolling_mean, rolling_std, wilder
+from DATA_PROCESSING.features.windows import BLOCK, rolling_mean, rolling_std
 
 
 def directional_indicators(bars: BarsView, window: int) -> tuple[np.ndarray, np.ndarray]:
@@ -16,8 +16,9 @@ def directional_indicators(bars: BarsView, window: int) -> tuple[np.ndarray, np.
     lead[np.abs(lead) <= ROUNDING * bars.close] = 0.0
     plus = np.where(lead > 0, np.maximum(up, 0.0), 0.0 * lead)  # 0 * lead: NaN on the first bar
     minus = np.where(lead < 0, np.maximum(down, 0.0), 0.0 * lead)
-    true_range = bars.over("true_range", wilder, window)
-    return 100.0 * wilder(plus, window) / true_range, 100.0 * wilder(minus, window) / true_range
+    true_range = bars.wilder("true_range", bars.true_range, window)
+    plus, minus = bars.wilder("plus", plus, window), bars.wilder("minus", minus, window)
+    return 100.0 * plus / true_range, 100.0 * minus / true_range
 
 
 def plus_directional(bars: BarsView, window: int) -> np.ndarray:
@@ -30,7 +31,7 @@ def minus_directional(bars: BarsView, window: int) -> np.ndarray:
 
 def average_directional(bars: BarsView, window: int) -> np.ndarray:
     plus, minus = bars.once(directional_indicators, window)
-    return wilder(100.0 * np.abs(plus - minus) / (plus + minus), window)
+    return bars.wilder(f"directional_{window}", 100.0 * np.abs(plus - minus) / (plus + minus), window)
 
 
 @compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from DATA_PROCESSING.features.feature import BarsView, Feature
-from DATA_PROCESSING.features.windows import rolling_mean, rolling_std, wilder
+from DATA_PROCESSING.features.windows import rolling_mean, rolling_std
 
 
 def volatility(bars: BarsView, window: int) -> np.ndarray:
@@ -37,7 +37,7 @@ def garman_klass(bars: BarsView, window: int) -> np.ndarray:
 
 
 def average_true_range(bars: BarsView, window: int) -> np.ndarray:
-    return bars.over("true_range", wilder, window) / bars.close
+    return bars.wilder("true_range", bars.true_range, window) / bars.close
 
 
 VOLATILITY = (

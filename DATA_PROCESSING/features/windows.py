@@ -89,14 +89,31 @@ def rolling_min(x: np.ndarray, window: int) -> np.ndarray:
 
 
 @compiled
-def smoothed(x: np.ndarray, window: int, weight: float) -> np.ndarray:
+def smoothed(
+    x: np.ndarray, window: int, weight: float, seen: int, average: float, first: int, keep: int
+) -> tuple[np.ndarray, int, float]:
     """Average that gives each new value ``weight``, seeded with the plain mean of the first ``window`` values.
 
     It remembers every value since the first. A NaN makes it start afresh.
+
+    Parameters
+    ----------
+    seen, average : int, float
+        Its state before row ``first``: values since it started (counted up to ``window`` at least), and the average.
+    first, keep : int
+        The row from which it goes on; rows before are NaN. And the row before which its state is returned.
+
+    Returns
+    -------
+    average : (n,) float64
+    seen, average : int, float
+        The state before row ``keep``.
     """
     out = np.full(x.size, np.nan)
-    seen, average = 0, 0.0
-    for row in range(x.size):
+    kept_seen, kept_average = seen, average
+    for row in range(first, x.size):
+        if row == keep:
+            kept_seen, kept_average = seen, average
         if np.isnan(x[row]):
             seen, average = 0, 0.0
             continue
@@ -104,14 +121,6 @@ def smoothed(x: np.ndarray, window: int, weight: float) -> np.ndarray:
         average += (x[row] - average) * (weight if seen > window else 1.0 / seen)
         if seen >= window:
             out[row] = average
-    return out
-
-
-def exponential(x: np.ndarray, window: int) -> np.ndarray:
-    """Exponential moving average with weight 2 / (window + 1)."""
-    return smoothed(x, window, 2.0 / (window + 1))
-
-
-def wilder(x: np.ndarray, window: int) -> np.ndarray:
-    """Average of Wilder, New Concepts in Technical Trading Systems (1978): weight 1 / window."""
-    return smoothed(x, window, 1.0 / window)
+    if keep >= x.size:
+        kept_seen, kept_average = seen, average
+    return out, kept_seen, kept_average
