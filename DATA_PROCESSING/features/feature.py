@@ -68,7 +68,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class BarsView:
-    """Arrays of one symbol's bars in time order; what several features need is computed once and kept."""
+    """Arrays of one symbol's bars in time order; what several features need is computed once and kept.
+
+    ``market_return`` is the market's log return from the bar before to this one, NaN where it is not known.
+    """
 
     timestamp: np.ndarray
     open: np.ndarray
@@ -76,13 +79,18 @@ class BarsView:
     low: np.ndarray
     close: np.ndarray
     volume: np.ndarray
+    market_return: np.ndarray
     memory: Memory = field(default_factory=Memory, repr=False, compare=False)
     _known: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, bars: pd.DataFrame, memory: Memory | None = None) -> BarsView:
-        """View a table of bars; kernels get one kind of array, contiguous and writable, so they compile only once."""
-        numbers = (bars[name].to_numpy(np.float64) for name in BAR_COLUMNS)
+        """View a table of bars; without a column ``market_return`` there is no market, and all of it is NaN."""
+        numbers = [bars[name].to_numpy(np.float64) for name in BAR_COLUMNS]
+        numbers.append(
+            bars["market_return"].to_numpy(np.float64) if "market_return" in bars else np.full(len(bars), np.nan)
+        )
+        # Kernels get one kind of array, contiguous and writable, so they compile only once.
         arrays = (np.require(x, requirements="CW") for x in numbers)
         return cls(bars["timestamp"].to_numpy("datetime64[ns]"), *arrays, memory or Memory())
 
