@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.config_loader import load_run_config
-from DATA_PROCESSING.labeled import label_panel
+from DATA_PROCESSING.labeled import TableBuilder, label_panel
 from DATA_PROCESSING.sources import read_panel
 
 
@@ -31,6 +31,20 @@ def synthetic_bars(rows: int, seed: int) -> pd.DataFrame:
     )
 
 
+def minute_bars(rows: int, seed: int) -> pd.DataFrame:
+    """Minute bars of one symbol that never sleeps, of any number of rows."""
+    random = np.random.default_rng(seed)
+    close = 50 * np.exp(0.001 * np.cumsum(random.normal(size=rows)))
+    open_ = close * np.exp(0.0005 * random.normal(size=rows))
+    high = np.maximum(open_, close) * np.exp(0.0005 * np.abs(random.normal(size=rows)))
+    low = np.minimum(open_, close) * np.exp(-0.0005 * np.abs(random.normal(size=rows)))
+    volume = np.round(1e4 * np.exp(random.normal(size=rows))) + 1.0
+    timestamps = pd.date_range("2010-01-01", periods=rows, freq="min", tz="UTC").as_unit("ns")
+    return pd.DataFrame(
+        {"timestamp": timestamps, "open": open_, "high": high, "low": low, "close": close, "volume": volume}
+    )
+
+
 def labeled_folder(folder: Path, symbols: int, rows: int) -> Path:
     """Labeled tables of that many symbols below ``folder``."""
     bars = folder / "bars"
@@ -38,5 +52,6 @@ def labeled_folder(folder: Path, symbols: int, rows: int) -> Path:
     frames = [synthetic_bars(rows, seed).assign(symbol=f"S{seed:03}") for seed in range(symbols)]
     pd.concat(frames).to_parquet(bars / "panel.parquet")
     panel = read_panel(str(bars / "panel.parquet"), load_run_config("bars"))
-    label_panel(panel, folder / "labeled", load_run_config("features"), load_run_config("labels"), jobs=2)
+    builder = TableBuilder(panel, load_run_config("features"), load_run_config("labels"))
+    label_panel(builder, folder / "labeled", jobs=2)
     return folder / "labeled"

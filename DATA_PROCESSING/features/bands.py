@@ -27,35 +27,94 @@ def donchian_position(bars: BarsView, window: int) -> np.ndarray:
     return (bars.close - lowest) / (bars.over("high", rolling_max, window) - lowest)
 
 
-BANDS = (
-    Feature(
-        "bollinger_position_20",
+def donchian_width(bars: BarsView, window: int) -> np.ndarray:
+    return np.log(bars.over("high", rolling_max, window) / bars.over("low", rolling_min, window))
+
+
+def squeeze(bars: BarsView, window: int) -> np.ndarray:
+    spread = bars.over("close", rolling_std, window, 0)
+    return 2.0 * spread / (1.5 * bars.wilder("true_range", bars.true_range, window))
+
+
+def chandelier(bars: BarsView, window: int) -> np.ndarray:
+    fall = bars.over("high", rolling_max, window) - bars.close
+    return fall / bars.wilder("true_range", bars.true_range, window)
+
+
+def bollinger_position_over(window: int) -> Feature:
+    return Feature(
+        f"bollinger_position_{window}",
         bollinger_position,
-        (20, 2.0),
-        19,
-        "(close - lower) / (upper - lower), 20-bar mean of close -+ 2 standard deviations (ddof 0)",
-    ),
-    Feature("bollinger_width_20", bollinger_width, (20, 2.0), 19, "(upper - lower) / middle of the same bands"),
-    Feature(
-        "keltner_position_20",
+        (window, 2.0),
+        window - 1,
+        f"(close - lower) / (upper - lower), {window}-bar mean of close -+ 2 standard deviations (ddof 0)",
+    )
+
+
+def keltner_position_over(window: int, range_window: int) -> Feature:
+    return Feature(
+        f"keltner_position_{window}",
         keltner_position,
-        (20, 10, 2.0),
-        19,
-        "(close - lower) / (upper - lower), 20-bar exponential average of close -+ 2 x 10-bar atr",
+        (window, range_window, 2.0),
+        max(window - 1, range_window),
+        f"(close - lower) / (upper - lower), {window}-bar exponential average of close -+ 2 x {range_window}-bar atr",
+        recursive=True,
+    )
+
+
+def donchian_position_over(window: int) -> Feature:
+    return Feature(
+        f"donchian_position_{window}",
+        donchian_position,
+        (window,),
+        window - 1,
+        f"(close - lowest low) / (highest high - lowest low), {window} bars",
+    )
+
+
+BANDS = (
+    bollinger_position_over(20),
+    Feature("bollinger_width_20", bollinger_width, (20, 2.0), 19, "(upper - lower) / middle of the same bands"),
+    keltner_position_over(20, 10),
+    donchian_position_over(20),
+    donchian_position_over(60),
+)
+
+MORE_BANDS = (
+    *(bollinger_position_over(window) for window in (10, 120)),
+    Feature(
+        "bollinger_width_60",
+        bollinger_width,
+        (60, 2.0),
+        59,
+        "4 standard deviations (ddof 0) / mean of close, 60 bars, Bollinger (2001)",
+    ),
+    *(donchian_position_over(window) for window in (10, 120, 250)),
+    *(
+        Feature(
+            f"donchian_width_{window}",
+            donchian_width,
+            (window,),
+            window - 1,
+            f"ln(highest high / lowest low), {window} bars",
+        )
+        for window in (20, 120)
+    ),
+    Feature(
+        "squeeze_20",
+        squeeze,
+        (20,),
+        20,
+        "2 standard deviations (ddof 0) of close / 1.5 x 20-bar atr: below 1 the Bollinger bands lie within the "
+        "Keltner channel, Carter (2005)",
         recursive=True,
     ),
     Feature(
-        "donchian_position_20",
-        donchian_position,
-        (20,),
-        19,
-        "(close - lowest low) / (highest high - lowest low), 20 bars",
-    ),
-    Feature(
-        "donchian_position_60",
-        donchian_position,
-        (60,),
-        59,
-        "(close - lowest low) / (highest high - lowest low), 60 bars",
+        "chandelier_22",
+        chandelier,
+        (22,),
+        22,
+        "(highest high - close) / Wilder's average true range, 22 bars, LeBeau (1999)",
+        recursive=True,
     ),
 )

@@ -101,11 +101,17 @@ class BarsView:
             self._known[key] = compute(self, *arguments)
         return self._known[key]
 
-    def over(self, series: str, kernel: Callable[..., np.ndarray], *arguments: Hashable) -> np.ndarray:
-        """Return ``kernel(x, *arguments)``, computed once, for the array x of this view with the name ``series``."""
+    def over(
+        self, series: str | Callable[[BarsView], np.ndarray], kernel: Callable[..., np.ndarray], *arguments: Hashable
+    ) -> np.ndarray:
+        """Return ``kernel(x, *arguments)``, computed once.
+
+        ``series`` says what x is: an array of this view by its name, or a function that computes one from this view.
+        """
         key = (kernel, series, *arguments)
         if key not in self._known:
-            self._known[key] = kernel(getattr(self, series), *arguments)
+            x = getattr(self, series) if isinstance(series, str) else self.once(series)
+            self._known[key] = kernel(x, *arguments)
         return self._known[key]
 
     def exponential(self, name: str, x: np.ndarray, window: int) -> np.ndarray:

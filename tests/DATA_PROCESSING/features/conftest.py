@@ -9,6 +9,10 @@ import pandas as pd
 import pytest
 from bokeh_sampledata.stocks import AAPL
 
+from DATA_PROCESSING.features.feature import BarsView
+from DATA_PROCESSING.features.stream import FeatureStream
+from DATA_PROCESSING.features.table import feature_table
+
 
 def _bars(rows: int, seed: int, character: str = "smooth") -> pd.DataFrame:
     """Random valid bars: ``smooth``; ``ticks`` (a cheap stock: ties, bars without range or volume); ``broken`` (flat
@@ -50,3 +54,27 @@ def apple() -> pd.DataFrame:
     bars["high"] = bars[["open", "high", "close"]].max(axis=1)
     bars.insert(0, "timestamp", pd.to_datetime(AAPL["date"], utc=True).as_unit("ns"))
     return bars
+
+
+def _with_market(bars: pd.DataFrame) -> pd.DataFrame:
+    """Bars with returns of a market, which is not known on the first."""
+    returns = np.random.default_rng(7).normal(0, 0.01, len(bars))
+    returns[:1] = np.nan
+    return bars.assign(market_return=returns)
+
+
+@pytest.fixture(scope="session")
+def with_market() -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return _with_market
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Every feature of the table, of one symbol's bars."""
+    return lambda bars: FeatureStream(feature_table("comprehensive")).push(_with_market(bars))
+
+
+@pytest.fixture(scope="session")
+def viewed_bars(apple) -> list[tuple[pd.DataFrame, BarsView]]:
+    """Bars with views that many tests share: what several features need is computed once."""
+    return [(bars, BarsView.of(bars)) for bars in (_bars(1500, 11), apple)]

@@ -1,4 +1,4 @@
-"""Every feature against TA-Lib, pandas or its textbook formula written out with pandas."""
+"""Every feature of `simple` against TA-Lib, pandas or its textbook formula written out with pandas."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import talib
 
-from DATA_PROCESSING.features.build import build_features, feature_names
 from DATA_PROCESSING.features.feature import BarsView
-from DATA_PROCESSING.features.table import FEATURES
+from DATA_PROCESSING.features.table import feature_table
+
+FEATURES = feature_table("simple")
 
 
 def returns(b: pd.DataFrame) -> pd.Series:
@@ -135,24 +136,24 @@ FIRST_ROW |= {"stochastic_k_14_3": 17, "chaikin_flow_20": 20}
 
 
 def test_every_feature_has_an_oracle():
-    assert set(ORACLES) == set(feature_names())
+    assert set(ORACLES) == {feature.name for feature in FEATURES}
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
-def test_feature_equals_its_oracle(make_bars, apple, feature):
-    for bars in (make_bars(1500, 11), apple):
+def test_feature_equals_its_oracle(viewed_bars, feature):
+    for bars, view in viewed_bars:
         with np.errstate(all="ignore"):
-            ours = feature.compute(BarsView.of(bars), *feature.arguments)
+            ours = feature.compute(view, *feature.arguments)
         theirs = np.asarray(ORACLES[feature.name](bars), dtype=float)
         first = FIRST_ROW.get(feature.name, feature.lookback)
         scale = np.nanmax(np.abs(theirs[first:]))
         np.testing.assert_allclose(ours[first:], theirs[first:], rtol=1e-7, atol=1e-9 * scale)
 
 
-def test_built_table_holds_the_computed_values_as_float32(make_bars):
-    bars = make_bars(400, 2)
-    features = build_features(bars)
-    for feature in FEATURES:
+def test_built_table_holds_the_computed_values_as_float32(make_bars, with_market, build):
+    bars = with_market(make_bars(400, 2))
+    features = build(bars)
+    for feature in feature_table("comprehensive"):
         with np.errstate(all="ignore"):
             expected = feature.compute(BarsView.of(bars), *feature.arguments).astype(np.float32)
         np.testing.assert_array_equal(features[feature.name], expected)
