@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import typer
+
 from CONFIG.config_loader import model_names
 from CONFIG.errors import ConfigError
+
+FEATURES = typer.Option(
+    None, help="simple or comprehensive. [default: run_config/features.yaml]",
+    autocompletion=lambda: ["simple", "comprehensive"],
+)  # fmt: skip
+FEATURES_FROM = typer.Option(
+    None, help="Python file with features of your own, audited on the bars before use."
+)  # fmt: skip
 
 
 def names(text: str | None, option: str) -> list[str] | None:
@@ -14,6 +24,12 @@ def names(text: str | None, option: str) -> list[str] | None:
     if not found:
         raise ConfigError(f"{option}: no name in {text!r}; write them as a,b")
     return found
+
+
+def feature_overrides(features: str | None, features_from: str | None) -> dict[str, str]:
+    """What `FEATURES` and `FEATURES_FROM` set in the run config ``features``."""
+    given = {"set": features, "features_from": features_from}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def complete_models(incomplete: str) -> list[str]:

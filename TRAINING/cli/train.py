@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from TRAINING.cli.options import complete_models, names
+from TRAINING.cli.options import FEATURES, FEATURES_FROM, complete_models, feature_overrides, names
 from TRAINING.cli.terminal import console, make_table, progress
 
 EXAMPLES = (
@@ -35,6 +35,8 @@ def train(
     variant: str = typer.Option(None, help="Variant of every model. [default: MODEL_VARIANT, else the model's own]"),
     models: str = typer.Option(None, help="Models, a,b. [default: the phase's]", autocompletion=complete_models),
     symbols: str = typer.Option(None, help="Symbols, A,B. [default: all]"),
+    features: str = FEATURES,
+    features_from: str = FEATURES_FROM,
     target: str = typer.Option(None, help="One target column. [default: y_will_peak and fwd_ret_5]"),
     jobs: int = typer.Option(None, min=1, help="Models trained at once, one thread each. [default: the cores]"),
     seed: int = typer.Option(None, min=0, help="Random seed of every model. [default: the config's]"),
@@ -57,7 +59,10 @@ def train(
     backtest = load_run_config("backtest", files=request.files)
     from TRAINING.phases.inputs import open_inputs
 
-    inputs = open_inputs(input_dir, request.symbols, request.files, on_read=lambda text: typer.echo(text, err=True))
+    overrides = feature_overrides(features, features_from)
+    inputs = open_inputs(
+        input_dir, request.symbols, request.files, overrides, on_read=lambda text: typer.echo(text, err=True)
+    )
     plan = make_plan(request, inputs)
     jobs = jobs or _workers(plan.models)
     if dry_run:

@@ -56,6 +56,12 @@ def day(value: object) -> str:
     return DASH if value is None or pd.isna(value) else pd.Timestamp(value).strftime("%Y-%m-%d")
 
 
+def moment(value: object) -> str:
+    """A timestamp: its date, and its time (UTC) unless that is midnight."""
+    written = DASH if value is None or pd.isna(value) else pd.Timestamp(value).strftime("%Y-%m-%d %H:%M:%S")
+    return written.removesuffix(" 00:00:00").removesuffix(":00")
+
+
 def text(value: object) -> str:
     """Anything else; a missing value is empty."""
     if isinstance(value, str):
@@ -88,7 +94,7 @@ class Column:
 
     @property
     def numeric(self) -> bool:
-        return self.write not in (text, day, yes)
+        return self.write not in (text, day, moment, yes)
 
 
 COLUMNS: dict[str, Column] = {
@@ -137,6 +143,28 @@ COLUMNS: dict[str, Column] = {
         Column("unsorted", "unsorted", yes),
         Column("adjusted", "adjusted", yes),
         Column("stale", "stale", yes),
+        Column("splits", "splits", text),
+        Column("findings", "findings", text),
+        Column("interval", "every", text),
+        Column("sessions", "sessions", whole),
+        Column("missing_sessions", "sessions missing", whole),
+        Column("longest_gap", "longest gap", whole),
+        Column("missing_bars", "bars missing", whole),
+        Column("late_start", "sessions late", whole),
+        Column("early_end", "sessions early", whole),
+        Column("zero_volume", "without volume", percent),
+        Column("repeats", "repeats", whole),
+        Column("same_close", "same close", whole),
+        Column("outliers", "outliers", whole),
+        Column("session", "session", day),
+        Column("timestamp", "time", moment),
+        Column("from", "from", moment),
+        Column("to", "to", moment),
+        Column("move", "move", percent),
+        Column("deviations", "deviations", number),
+        Column("money", "money", number),
+        Column("range", "range", number),
+        Column("volume", "volume", whole),
         Column("train_rows", "train rows", whole),
         Column("validation_rows", "validation rows", whole),
         Column("test_rows", "test rows", whole),

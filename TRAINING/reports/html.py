@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from TRAINING.reports import panels, style, tables, verdict
+from TRAINING.reports import panels, tables, verdict
 from TRAINING.reports.leaderboard import complete
+from TRAINING.reports.page import render_page
 
-TEMPLATES = Path(__file__).parent / "templates"
 OPEN_PANELS = 6  # of one kind; further ones are folded away
-HEADER_FACTS = 6  # of the settings, shown beneath the headline
 
 
 def render_report(
@@ -56,30 +52,17 @@ def render_report(
     -------
     The page's text; writing it is the caller's.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     leaderboard = complete(leaderboard)
     order = panels.Order.of(leaderboard)
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     symbol_tables, tables_left_out = tables.symbol_tables(units, order)
     quality_table, flagged_left_out = tables.quality_table(quality)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["against"] = verdict.against
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
         title=title,
         meta={str(name): str(value) for name, value in meta.items()},
-        header_facts=HEADER_FACTS,
         open_panels=OPEN_PANELS,
         notes=[str(note) for note in notes],
-        palette=style.PALETTE,
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+        against=verdict.against,
         headline=verdict.headline(leaderboard),
         cards=verdict.cards(leaderboard),
         compared=sum(leaderboard["kind"] == "model"),

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from CONFIG.config_loader import load_run_config
 from CONFIG.errors import DataError
-from DATA_PROCESSING.bars import Panel, bars_fingerprint, build_panel, read_table
+from DATA_PROCESSING.bars import bars_fingerprint, read_table
+from DATA_PROCESSING.panel import Panel, build_panel
 
 NOW = pd.Timestamp("2020-06-01", tz="UTC")
-SETTINGS = {"on_bad": "quarantine", "adjust": "adj_close", "tz": "", "stale_sessions": 5}
+SETTINGS = load_run_config("bars")
 VALUES = ["open", "high", "low", "close", "volume"]
 COLUMNS = ["symbol", "timestamp", *VALUES]
 

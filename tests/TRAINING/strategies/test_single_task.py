@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from CONFIG.config_loader import load_model_config
@@ -9,6 +10,7 @@ from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.evaluation.splits import purged_tail
 from TRAINING.model_fun import LightGBMTrainer
 from TRAINING.strategies import SingleTaskStrategy
+from TRAINING.strategies.base import hold_out_tail
 
 SMOKE = {"n_estimators": 30, "early_stopping_rounds": 5, "min_data_in_leaf": 10}
 
@@ -40,6 +42,20 @@ def test_without_them_the_purged_tail_stops_early(make_planted) -> None:
     assert head.sum() == 395
     alone = LightGBMTrainer(make_strategy().model_config).train(X[head], y[head], X[tail], y[tail])
     np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+def test_the_tail_goes_by_the_sessions_of_the_rows(make_planted) -> None:
+    """Two bars a session, the first of which comes in the evening before."""
+    X, _ = make_planted(500, "regression")
+    sessions = np.arange("2020-01-01", "2020-09-07", dtype="datetime64[D]").repeat(2)
+    times = sessions.astype("datetime64[ns]") + np.tile(np.array([-1, 12], "timedelta64[h]"), 250)
+    index = pd.MultiIndex.from_arrays([["A"] * 500, times])
+    ends = np.append(times[1:], np.datetime64("NaT"))
+    label_sessions = np.append(sessions[1:], np.datetime64("NaT"))
+    rows = RowInfo(ends, sessions=sessions, label_sessions=label_sessions)
+    head, tail = hold_out_tail(X.set_axis(index), rows)
+    assert np.flatnonzero(tail).tolist() == list(range(400, 499))
+    assert np.flatnonzero(head).tolist() == list(range(399)), "the label of row 399 is known in the tail"
 
 
 def test_without_rows_a_fixed_number_is_purged(make_planted) -> None:

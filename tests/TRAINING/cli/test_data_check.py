@@ -1,0 +1,90 @@
+"""``barzoo data check`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def check(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "TRAINING", "data", "check", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, make_bars) -> Path:
+    """A symbol with a hole, one that is split, one whose rows are all bad."""
+    bars = make_bars(200)
+    bars["volume"] = 1000.0
+    bars.drop(index=[40, 41]).to_csv(tmp_path / "HOLE.csv", index=False)
+    split = bars.copy()
+    split.loc[:99, ["open", "high", "low", "close"]] *= 4
+    split.loc[:99, "volume"] /= 4
+    split.to_csv(tmp_path / "SPLIT.csv", index=False)
+    bars[:3].assign(close=-1.0).to_csv(tmp_path / "BAD.csv", index=False)
+    return tmp_path
+
+
+def test_the_table_tells_what_was_found(folder: Path) -> None:
+    done = check(".", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    for said in ("2 sessions missing, 2 in a row", "split-like 4:1 on", "no valid bar: 3 price not above zero",
+                 "split-like: SPLIT 4:1 on 2015-05-21, not adjusted", "2 of 3 symbols usable"):  # fmt: skip
+        assert said in done.stdout
+    assert "adjust: infer in bars.yaml" in done.stderr
+    assert not list(folder.glob("*.html"))
+
+
+def test_inferred_splits_are_adjusted_for(folder: Path) -> None:
+    (folder / "bars.yaml").write_text("defaults:\n  adjust: infer\n")
+    done = check(".", "--config", "bars.yaml", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(row["symbol"], row["ratio"], row["adjusted"]) for row in told["splits"]] == [("SPLIT", 4.0, True)]
+    assert {row["symbol"]: row["adjusted"] for row in told["symbols"]} == {"BAD": False, "HOLE": False, "SPLIT": True}
+    assert [(row["symbol"], row["sessions"]) for row in told["gaps"]] == [("HOLE", 2)]
+    assert {row["interval"] for row in told["symbols"]} == {"", "1d"}
+    assert len(told["bad_rows"]) == 3
+    assert done.stderr == ""
+
+
+def test_the_page_is_written_whole_where_it_is_asked_for(folder: Path) -> None:
+    done = check(".", "--report", "pages/check.html", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    page = (folder / "pages" / "check.html").read_text("utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "2 of 3 symbols are usable" in page
+    (folder / "file").write_text("")
+    refused = check(".", "--report", "file/check.html", cwd=folder)
+    assert refused.returncode == 2
+    assert "file/check.html: cannot write there" in refused.stderr
+
+
+def test_nothing_usable_is_shown_and_exits_3(folder: Path) -> None:
+    for name in ("HOLE", "SPLIT"):
+        (folder / f"{name}.csv").unlink()
+    done = check(".", "--report", "check.html", cwd=folder)
+    assert done.returncode == 3
+    assert "no valid bar: 3 price not above zero" in done.stdout
+    assert "0 of 1 symbols usable" in done.stdout
+    assert done.stderr.startswith("error: .: no usable bar in 1 symbols")
+    assert "The symbol is not usable." in (folder / "check.html").read_text("utf-8")
+    told = json.loads(check(".", "--json", cwd=folder).stdout)
+    assert told["symbols"][0]["bad_rows"] == 3
+
+
+def test_of_many_symbols_only_those_with_findings_are_printed(tmp_path: Path, make_bars) -> None:
+    import pandas as pd
+
+    whole = make_bars(30)
+    frames = [whole.assign(symbol=f"S{number:02}") for number in range(70)]
+    frames[7] = frames[7].drop(index=11)
+    pd.concat(frames).to_parquet(tmp_path / "panel.parquet")
+    done = check("panel.parquet", cwd=tmp_path)
+    assert "S07" in done.stdout
+    assert "S08" not in done.stdout
+    assert "69 more symbols, of which there is nothing to tell" in done.stdout
