@@ -33,13 +33,14 @@ def build(
 
     from CONFIG.config_loader import load_run_config
     from CONFIG.errors import ConfigError
-    from DATA_PROCESSING.labeled import TableBuilder, label_panel
+    from DATA_PROCESSING.labeled import TableBuilder, label_panel, needs_others
     from DATA_PROCESSING.sources import read_panel
 
     feature_settings = load_run_config("features", feature_overrides(features, features_from), config)
     horizons = {} if horizon is None else {"horizon": int(horizon) if horizon.isdecimal() else horizon}
     label_settings = load_run_config("labels", horizons, config)
-    panel = read_panel(source, load_run_config("bars", files=config), names(symbols, "--symbols"))
+    others = needs_others(feature_settings, label_settings)
+    panel = read_panel(source, load_run_config("bars", files=config), names(symbols, "--symbols"), others=others)
     builder = TableBuilder(panel, feature_settings, label_settings)
     try:
         with progress().stage("label", len(panel.symbols)) as step:

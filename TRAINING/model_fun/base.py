@@ -97,8 +97,8 @@ class Trainer(ABC):
         if X_val is not None:
             X_val = self._align(X_val, "X_val")
             y_val = self._check_labels(X_val, y_val, "y_val")
-        if rows is not None and len(rows.label_end) != len(y):
-            raise DataError(f"{self.name}: rows describes {len(rows.label_end)} rows, X_train has {len(y)}")
+        if rows is not None:
+            self._check_rows(rows, len(y))
         self._fit(X_train, y, X_val, y_val, rows)
         return self
 
@@ -252,6 +252,23 @@ class Trainer(ABC):
         if bad.any():
             raise DataError(f"{self.name}: {where} has {bad.sum()} missing or infinite labels; drop those rows first")
         return values
+
+    def _check_rows(self, rows: RowInfo, count: int) -> None:
+        if len(rows.label_end) != count:
+            raise DataError(f"{self.name}: rows describes {len(rows.label_end)} rows, X_train has {count}")
+        if rows.sample_weight is None:
+            return
+        weight = np.asarray(rows.sample_weight)
+        if weight.shape != (count,):
+            raise DataError(f"{self.name}: sample_weight has the shape {weight.shape}, X_train has {count} rows")
+        bad = ~(np.isfinite(weight) & (weight >= 0))
+        if bad.any():
+            raise DataError(
+                f"{self.name}: sample_weight must be finite and at least 0; {bad.sum()} of {count} are not, the first "
+                f"{weight[bad][0]} in row {int(bad.argmax())}"
+            )
+        if not weight.any():
+            raise DataError(f"{self.name}: sample_weight is 0 in all {count} rows; nothing to learn")
 
     def _choose_task(self, y: np.ndarray) -> str:
         asked = self.config["task"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +13,11 @@ import pandas as pd
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import BarzooError, ConfigError, DataError, did_you_mean
 from DATA_PROCESSING import labeled
-from DATA_PROCESSING.bars import Panel
-from DATA_PROCESSING.columns import BAR_COLUMNS, feature_columns, target_columns
-from DATA_PROCESSING.features.build import feature_names
-from DATA_PROCESSING.labels import label_names
-from DATA_PROCESSING.sessions import panel_sessions, session_of
+from DATA_PROCESSING.columns import feature_columns, target_columns
+from DATA_PROCESSING.panel import Panel
+from DATA_PROCESSING.sessions import panel_sessions, row_sessions
 from DATA_PROCESSING.sources import read_panel
+from DATA_PROCESSING.symbols import symbol_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class SymbolInput:
 
     symbol: str
     fingerprint: str
-    horizon: int
+    horizon: int | str
     columns: tuple[str, ...]
     sessions: np.ndarray = field(repr=False)
     path: Path | None = None
@@ -45,7 +44,7 @@ class SymbolInput:
 class Inputs:
     """The symbols of a SOURCE, what was wrong with others, and the panel's sessions.
 
-    ``panel`` and ``settings`` (the run configs ``bars``, ``features`` and ``labels``) are there only where the source
+    ``builder`` and ``settings`` (the run configs ``bars``, ``features`` and ``labels``) are there only where the source
     holds bars, which the run labels itself.
     """
 
@@ -54,19 +53,24 @@ class Inputs:
     problems: dict[str, str]
     sessions: np.ndarray
     quality: pd.DataFrame
-    panel: Panel | None = None
+    builder: labeled.TableBuilder | None = None
     settings: dict[str, dict] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
         """``bars`` (labeled by the run) or ``labeled tables``."""
-        return "labeled tables" if self.panel is None else "bars"
+        return "labeled tables" if self.builder is None else "bars"
+
+    @property
+    def panel(self) -> Panel | None:
+        """The bars that the run labels."""
+        return self.builder and self.builder.panel
 
     def table(self, symbol: str, folder: Path | None) -> pd.DataFrame:
         """A symbol's labeled table, from its file; bars are labeled in ``folder`` (``None``: in memory, now)."""
         about = self.symbols[symbol]
         if about.path is None and folder is None:
-            return labeled.build_table(self.panel, symbol, self.settings["labels"])
+            return self.builder.table(symbol)
         return read_labeled(about.path or labeled.table_path(folder, symbol), about.fingerprint)
 
 
@@ -85,6 +89,7 @@ def open_inputs(
     source: str | None,
     symbols: list[str] | None = None,
     files: Iterable[Path] = (),
+    feature_overrides: Mapping[str, str] | None = None,
     on_read: Callable[[str], None] = lambda text: None,
 ) -> Inputs:
     """Find out what a SOURCE holds.
@@ -97,6 +102,8 @@ def open_inputs(
         Only these.
     files : iterable of Path
         The user's own run configs.
+    feature_overrides : mapping, optional
+        Values of the run config ``features`` that come before these.
     on_read : callable
         Told in a sentence what is read.
     """
@@ -104,27 +111,31 @@ def open_inputs(
     on_read(f"reading {source}")
     paths = labeled.labeled_files(Path(source)) if source != "demo" else []
     if paths:
+        if feature_overrides:
+            raise ConfigError(
+                f"{source}: holds labeled tables, whose features are made already; got {feature_overrides}"
+            )
         return _open_tables(source, paths, symbols, load_run_config("labels", files=files)["horizon"])
-    labels, features = load_run_config("labels", files=files), load_run_config("features", files=files)
+    labels, features = load_run_config("labels", files=files), load_run_config("features", feature_overrides, files)
     bars_settings = load_run_config("bars", files=files)
-    panel = read_panel(source, bars_settings, symbols)
-    columns = ("timestamp", *BAR_COLUMNS, *feature_names(), *label_names(labels["horizon"]))
+    panel = read_panel(source, bars_settings, symbols, others=labeled.needs_others(features, labels))
+    builder = labeled.TableBuilder(panel, features, labels)
     known = {
         symbol: SymbolInput(
             symbol=symbol,
-            fingerprint=labeled.table_fingerprint(panel, symbol, features, labels),
+            fingerprint=builder.fingerprint(symbol),
             horizon=labels["horizon"],
-            columns=columns,
-            sessions=session_of(bars["timestamp"]),
+            columns=builder.columns,
+            sessions=panel.row_sessions(symbol),
         )
-        for symbol, bars in panel.bars.items()
+        for symbol in panel.symbols
     }
     problems = dict(panel.quality.loc[panel.quality["problem"] != "", ["symbol", "problem"]].to_numpy())
     settings = {"bars": bars_settings, "features": features, "labels": labels}
-    return Inputs(source, known, problems, panel.sessions, panel.quality, panel, settings)
+    return Inputs(source, known, problems, panel.sessions, panel.quality, builder, settings)
 
 
-def _measured_horizon(table: pd.DataFrame, default: int) -> int:
+def _measured_horizon(table: pd.DataFrame, default: int | str) -> int | str:
     """Bars from a row to its ``label_end``, the usual number, in a table of the user's own."""
     known = table["label_end"].notna().to_numpy()
     if not known.any():
@@ -133,12 +144,12 @@ def _measured_horizon(table: pd.DataFrame, default: int) -> int:
     return max(1, int(np.median(ends - np.flatnonzero(known))))
 
 
-def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, horizon: int) -> Inputs:
-    known, problems, rows, stamps = {}, {}, [], []
+def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, horizon: int | str) -> Inputs:
+    known, problems, rows, traded = {}, {}, [], []
     for path in paths:
         try:
             info = labeled.read_info(path, horizon)
-            table = labeled.read_table(path, ["timestamp", "label_end"])
+            table = labeled.read_table(path, [*({"session"} & set(info.columns)), "timestamp", "label_end"])
             timestamps = table["timestamp"]
             if info.symbol in known:
                 raise DataError(
@@ -149,17 +160,17 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
                     f"{path}: {int(timestamps.duplicated().sum())} rows repeat a timestamp; a table holds one symbol"
                 )
         except BarzooError as error:
-            problems[labeled.symbol_of(path.stem)] = str(error)
+            problems[symbol_of(path.stem)] = str(error)
             continue
         known[info.symbol] = SymbolInput(
             info.symbol,
             info.fingerprint,
             info.horizon if info.labels else _measured_horizon(table, horizon),
             info.columns,
-            session_of(timestamps),
+            row_sessions(table),
             path,
         )
-        stamps.append(timestamps)
+        traded.append(known[info.symbol].sessions)
         rows.append(
             {"symbol": info.symbol, "rows": len(timestamps), "first": timestamps.iloc[0], "last": timestamps.iloc[-1]}
         )
@@ -175,4 +186,4 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
         [row for row in rows if row["symbol"] in known]
         + [{"symbol": symbol, "rows": 0, "problem": problem} for symbol, problem in problems.items()]
     )
-    return Inputs(source, known, problems, panel_sessions(stamps), quality)
+    return Inputs(source, known, problems, panel_sessions(traded), quality)

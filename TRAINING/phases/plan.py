@@ -10,7 +10,7 @@ import numpy as np
 
 from CONFIG.config_loader import config_file_target, load_run_config, model_names, resolve_model_config
 from CONFIG.errors import ConfigError, did_you_mean
-from DATA_PROCESSING.labels import horizon_of, label_of
+from DATA_PROCESSING.labels import horizon_of, label_end_of, label_of
 from TRAINING import __version__
 from TRAINING.evaluation.metrics import PREDICTION_METRICS
 from TRAINING.evaluation.splits import split_dates
@@ -186,7 +186,7 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
     settings |= inputs.settings
     horizons = {about.horizon: symbol for symbol, about in inputs.symbols.items()}
     if len(horizons) > 1:
-        shown = ", ".join(f"{symbol} {horizon}" for horizon, symbol in sorted(horizons.items()))
+        shown = ", ".join(f"{symbol} {horizon}" for horizon, symbol in sorted(horizons.items(), key=str))
         raise ConfigError(
             f"{inputs.source}: tables of different horizons ({shown}); build them alike, or use --symbols"
         )
@@ -227,6 +227,9 @@ def _check_horizons(about: SymbolInput, targets: list[str]) -> None:
     """A target that looks further than ``label_end`` says would be purged too little."""
     for target in set(targets) & set(about.targets):
         ahead = horizon_of(target, about.horizon)
+        known_apart = label_end_of(target, about.columns) != "label_end"
+        if known_apart or isinstance(ahead, str) or isinstance(about.horizon, str):
+            continue
         if ahead > about.horizon:
             raise ConfigError(
                 f"{about.symbol}: {target} looks {ahead} bars ahead, but label_end of its table only {about.horizon}; "

@@ -12,10 +12,9 @@ import pandas as pd
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import BarzooError, DataError, IntegrityError
 from DATA_PROCESSING.columns import feature_columns
-from DATA_PROCESSING.features.build import build_features
-from DATA_PROCESSING.labeled import labeled_files, read_info, read_table
+from DATA_PROCESSING.labeled import TableBuilder, labeled_files, read_info, read_table
 from DATA_PROCESSING.labels import label_of
-from DATA_PROCESSING.sessions import panel_sessions, session_numbers
+from DATA_PROCESSING.sessions import Clock, panel_sessions, row_sessions
 from DATA_PROCESSING.sources import read_panel
 from DATA_PROCESSING.symbols import symbol_of
 from TRAINING.artifacts import unpack
@@ -24,6 +23,7 @@ from TRAINING.phases.plan import BASELINES
 from TRAINING.runs.manifest import NAME, read_sealed
 
 log = logging.getLogger("barzoo")
+_TOPICS = ("bars", "features", "labels")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
     )
     if not folders:
         raise IntegrityError(f"{run}: holds no trained model; run the phase to its end first")
-    tables, sessions, stale_after = _read(source, manifest["settings"].get("bars") or load_run_config("bars"))
+    settings = {topic: load_run_config(topic) | manifest["settings"].get(topic, {}) for topic in _TOPICS}
+    tables = _read(source, settings)
     rows, problems, first_error = [], [], None
     for folder in folders:
         about = dict(zip(("model", "target", "symbol"), map(symbol_of, folder.parts[-3:]), strict=True))
@@ -84,21 +85,22 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
             if any(record.get(key) != name for key, name in about.items()):
                 raise IntegrityError(f"{folder}: holds another unit, {record.get('symbol')!r}; train this unit again")
             trainer = unpack(record, files, str(folder))
-            X, timestamps = tables[about["symbol"]]
+            X, timestamps, age = tables[about["symbol"]]
             needed = record["horizon"] + trainer.context_rows
             score = trainer.predict_score(X.iloc[-needed:])[-record["horizon"] :]
         except BarzooError as error:
             first_error = first_error or error
             problems.append({**about, "reason": str(error)})
             continue
-        age = len(sessions) - 1 - int(session_numbers(timestamps.iloc[[-1]], sessions)[0])
         rows.append(
             {
                 **about,
                 "timestamp": timestamps.iloc[-1],
                 "prediction": float(score[-1]),
                 **_position(about["target"], score, record),
-                "warning": f"stale: its last bar is {age} sessions old" if age > stale_after else "",
+                "warning": f"stale: its last bar is {age} sessions old"
+                if age > settings["bars"]["stale_sessions"]
+                else "",
             }
         )
     if not rows and problems:
@@ -119,9 +121,9 @@ def _position(target: str, score: np.ndarray, record: dict) -> dict[str, float]:
     return {"signal": float(signal[-1]), "position": float(hold(signal, record["horizon"])[-1])}
 
 
-def _read(source: str, settings: dict) -> tuple[dict[str, tuple[pd.DataFrame, pd.Series]], np.ndarray, int]:
-    """Features and timestamps per symbol, the panel's sessions, and after how many a symbol is stale."""
-    tables = {}
+def _read(source: str, settings: dict) -> dict[str, tuple[pd.DataFrame, pd.Series, int]]:
+    """Features and timestamps per symbol, and how many sessions old its last bar is."""
+    tables, traded = {}, {}
     for path in labeled_files(Path(source)) if source != "demo" else []:
         try:
             table = read_table(path)
@@ -130,9 +132,14 @@ def _read(source: str, settings: dict) -> tuple[dict[str, tuple[pd.DataFrame, pd
             log.warning("%s", error)
             continue
         tables[symbol] = (table[feature_columns(table.columns)], table["timestamp"])
+        traded[symbol] = row_sessions(table)
     if tables:
-        return tables, panel_sessions(timestamps for _, timestamps in tables.values()), settings["stale_sessions"]
-    panel = read_panel(source, settings)
-    for symbol, bars in panel.bars.items():
-        tables[symbol] = (build_features(bars), bars["timestamp"])
-    return tables, panel.sessions, settings["stale_sessions"]
+        sessions, clocks = panel_sessions(traded.values()), dict.fromkeys(tables, Clock())
+    else:
+        panel = read_panel(source, settings["bars"])
+        sessions, clocks = panel.sessions, panel.clocks
+        builder = TableBuilder(panel, settings["features"], settings["labels"])
+        for symbol, bars in panel.bars.items():
+            tables[symbol] = (builder.features_of(symbol), bars["timestamp"])
+            traded[symbol] = row_sessions(bars)
+    return {symbol: (*table, clocks[symbol].age(traded[symbol], sessions)) for symbol, table in tables.items()}

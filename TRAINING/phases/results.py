@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from DATA_PROCESSING.sessions import session_of, sessions_per_year
+from DATA_PROCESSING.sessions import panel_sessions, sessions_per_year
 from TRAINING.evaluation.metrics import row_loss, score_money
 from TRAINING.evaluation.significance import beats, bootstrap_interval, default_block
 from TRAINING.phases.plan import BASELINES, Plan
@@ -84,17 +84,17 @@ def _units(plan: Plan, results: list[UnitResult]) -> pd.DataFrame:
 
 def _test_rows(done: list[UnitResult]) -> pd.DataFrame:
     """Every test row of every unit: model (or baseline), target, symbol, task, session, and what was predicted."""
-    columns = ["name", "timestamp", "y", "prediction", *_MONEY, "net_return"]
+    columns = ["name", "timestamp", "session", "y", "prediction", *_MONEY, "net_return"]
     tables = [result.predictions for result in done]
     sizes = [len(table) for table in tables]
-    rows = pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame(columns=columns)
+    rows = pa.concat_tables(tables).to_pandas(date_as_object=False) if tables else pd.DataFrame(columns=columns)
     for name, values in (
         ("target", [result.unit.target for result in done]),
         ("symbol", [result.unit.symbol for result in done]),
         ("task", [result.record["task"] for result in done]),
     ):
         rows[name] = pd.Categorical(np.repeat(np.array(values, dtype=object), sizes))
-    rows["session"] = session_of(pd.DatetimeIndex(rows["timestamp"])).astype("datetime64[ns]")
+    rows["session"] = rows["session"].astype("datetime64[ns]")
     rows = rows.rename(columns={"name": "model"})
     rows["model"] = pd.Categorical(rows["model"])
     rows["loss"] = np.nan
@@ -108,7 +108,7 @@ def _by_session(rows: pd.DataFrame) -> pd.DataFrame:
     """Equal-weight portfolios and mean losses per session: each symbol's bars of a session count together."""
     keys = ["model", "target", "session"]
     grouped = rows.groupby([*keys, "symbol"], observed=True)
-    money = grouped[["net_return", "gross_return"]].sum(min_count=1)
+    money = grouped[["net_return", "gross_return", "position_change"]].sum(min_count=1)
     loss = grouped["loss"].mean()
     means = money.assign(loss=loss).groupby(keys, observed=True).mean().reset_index()
     return means.astype({"model": object, "target": object})
@@ -116,20 +116,25 @@ def _by_session(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
     settings = plan.settings["phases"]
-    per_year = sessions_per_year(plan.inputs.sessions)
     scores: dict[tuple[str, str], list[dict]] = {}
     for result in done:
         for name, values in result.record["scores"].items():
             scores.setdefault((name, result.unit.target), []).append(values)
     tasks = {result.unit.target: result.record["task"] for result in done}
     unlike = {result.unit.target for result in done if result.record["task"] != tasks[result.unit.target]}
-    horizons = {result.unit.target: result.record["horizon"] for result in done}
+    horizons: dict[str, int] = {}
+    for result in done:
+        horizons[result.unit.target] = max(horizons.get(result.unit.target, 1), result.record["horizon"])
     series = {key: part.set_index("session") for key, part in sessions.groupby(["model", "target"], observed=True)}
     pooled = dict(iter(rows.groupby(["model", "target"], observed=True)))
     symbols = {key: frozenset(part["symbol"].unique()) for key, part in pooled.items()}
+    traded = {symbol: np.unique(about.sessions) for symbol, about in plan.inputs.symbols.items()}
+    # Of a portfolio's own symbols: the panel may have others, which trade on days when these rest.
+    yearly = {group: sessions_per_year(panel_sessions(traded[name] for name in group)) for group in symbols.values()}
     board = []
     for (name, target), values in sorted(scores.items()):
         key, task = (name, target), tasks[target]
+        per_year = yearly[symbols[key]]
         bootstrap = {
             "samples": settings["bootstrap_samples"],
             "confidence": settings["confidence"],
@@ -140,7 +145,7 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
         net = series[key]["net_return"].dropna()
         money = score_money(net, *(pooled[key][column] for column in ("position", "asset_return")), per_year,
                             pooled[key]["position_change"])  # fmt: skip
-        bars_per_session = len(pooled[key]) / pooled[key].groupby("symbol", observed=True)["session"].nunique().sum()
+        turnover = series[key]["position_change"].mean() * per_year
         interval = bootstrap_interval(net, "sharpe", **bootstrap)
         kind = "model" if name in plan.models else "baseline"
         row = {
@@ -153,7 +158,7 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
             "loss_name": loss_name,
             "loss": _mean(values, loss_name),
             **money.values,
-            "turnover": money.values["turnover"] * bars_per_session,
+            "turnover": turnover if np.isfinite(money.values["turnover"]) else np.nan,
             "sharpe_low": interval.low,
             "sharpe_high": interval.high,
             "reason": _reasons(money.reasons),

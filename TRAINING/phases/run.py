@@ -172,15 +172,13 @@ def _write_papers(store: RunFolder, plan: Plan) -> None:
 
 def _label(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> None:
     inputs = plan.inputs
-    if inputs.panel is None:
+    if inputs.builder is None:
         return
     symbols = sorted({unit.symbol for unit in plan.todo})
     with progress.stage("label", len(symbols)) as step:
         label_panel(
-            inputs.panel,
+            inputs.builder,
             store.tables,
-            inputs.settings["features"],
-            inputs.settings["labels"],
             symbols=symbols,
             jobs=jobs,
             on_step=step,

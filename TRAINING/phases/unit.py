@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 
 import numpy as np
@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from CONFIG.errors import BarzooError, DataError
 from DATA_PROCESSING.dataset import Dataset, make_dataset
-from DATA_PROCESSING.labels import horizon_of, label_of, task_of
-from DATA_PROCESSING.sessions import sessions_per_year
+from DATA_PROCESSING.labels import horizon_of, label_of, sample_weights, task_of
+from DATA_PROCESSING.sessions import sessions_per_year, without_zone
 from TRAINING.artifacts import pack
 from TRAINING.evaluation.backtest import backtest, label_signal
 from TRAINING.evaluation.baselines import baseline_predictions
@@ -43,8 +43,8 @@ class UnitResult:
     record : dict
         Its manifest: sizes, scores, importance, notes.
     predictions : pyarrow.Table, optional
-        A row per test bar and name (the model's, or each baseline's): ``name, timestamp, y, prediction, position,
-        position_change, asset_return, net_return``; money is NaN for a target without a money rule.
+        A row per test bar and name (the model's, or each baseline's): ``name, timestamp, session, y, prediction,
+        position, position_change, asset_return, net_return``; money is NaN for a target without a money rule.
     history : dict
         Learning curves.
     resumed : bool
@@ -62,12 +62,17 @@ class UnitResult:
 
 @dataclass(frozen=True)
 class UnitData:
-    """A unit's rows: purged training and validation windows, the whole test window and its closes."""
+    """A unit's rows: purged training and validation windows, the whole test window and its closes.
+
+    ``horizon`` is the number of bars that a signal is held. Where the target looks a span of time ahead, these are the
+    usual bars on the path of a training row.
+    """
 
     train: Dataset
     validation: Dataset
     test: Dataset
     close: np.ndarray
+    horizon: int
 
 
 def run_batch(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]:
@@ -128,7 +133,7 @@ def _train(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]
         record |= {
             "identity": unit.identity,
             "symbol": unit.symbol,
-            "horizon": horizon_of(unit.target, about.horizon),
+            "horizon": windows.horizon,
             "table": about.fingerprint,
             "windows": plan.windows,
             "backtest": plan.settings["backtest"],
@@ -144,7 +149,7 @@ def _train(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]
 
 
 def make_windows(unit: Unit, plan: Plan, table: pd.DataFrame) -> UnitData:
-    """Cut a symbol's labeled table into the unit's windows, purged.
+    """Cut a symbol's labeled table into the unit's windows, purged, and weigh the training rows.
 
     Raises
     ------
@@ -164,10 +169,20 @@ def make_windows(unit: Unit, plan: Plan, table: pd.DataFrame) -> UnitData:
     for name, mask in (("training", masks.train), ("validation", masks.validation)):
         if not (mask & labelled).any():
             raise DataError(f"no labelled row of {unit.target} in the {name} window")
+    row = np.flatnonzero(masks.train & labelled)
+    end = np.searchsorted(without_zone(table["timestamp"]), data.rows.label_end[row], side="right") - 1
+    session = np.searchsorted(plan.inputs.sessions, data.sessions[row])
+    split = plan.settings["split"]
+    weights = None
+    if unit.model != BASELINES:
+        weights = sample_weights(split["weights"], row, end, session.max() - session, split["half_life"])
+    train = data.take(row)
+    train = replace(train, rows=replace(train.rows, sample_weight=weights))
+    horizon = horizon_of(unit.target, plan.inputs.symbols[unit.symbol].horizon)
+    if isinstance(horizon, str):
+        horizon = max(1, int(np.median(end - row)))
     close = table["close"].to_numpy(float)[masks.test]
-    return UnitData(
-        data.take(masks.train & labelled), data.take(masks.validation & labelled), data.take(masks.test), close
-    )
+    return UnitData(train, data.take(masks.validation & labelled), data.take(masks.test), close, horizon)
 
 
 def _check_task(asked: str, target: str, y: pd.Series) -> None:
@@ -212,14 +227,17 @@ def _baselines(windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa.Tabl
 
 
 def _threshold(task: str, windows: UnitData) -> float:
-    """A classifier trades where it sees a higher probability than the training rows' base rate."""
-    return float(windows.train.y.to_numpy(float).mean()) if task == "binary" else 0.0
+    """A classifier trades where it sees a higher probability than the (weighted) training rows' base rate."""
+    if task != "binary":
+        return 0.0
+    return float(np.average(windows.train.y.to_numpy(float), weights=windows.train.rows.sample_weight))
 
 
 def _evaluate(
     unit: Unit, windows: UnitData, task: str, name: str, prediction: np.ndarray | None, plan: Plan
 ) -> tuple[pa.Table, dict, dict]:
     """Test predictions (``None``: buy and hold) as rows, scores and the reasons of undefined scores."""
+    about = plan.inputs.symbols[unit.symbol]
     y = windows.test.y.to_numpy(float)
     n = len(y)
     timestamps = pa.array(windows.test.X.index.get_level_values("timestamp"))
@@ -232,7 +250,7 @@ def _evaluate(
         scores, reasons = dict(scored.values), dict(scored.reasons)
         label = label_of(unit.target)
         signal = label_signal(prediction, label and label.money_rule, _threshold(task, windows))
-        horizon = horizon_of(unit.target, plan.inputs.symbols[unit.symbol].horizon)
+        horizon = windows.horizon
     money = dict.fromkeys(("position", "position_change", "asset_return", "net_return"), np.full(n, np.nan))
     if signal is not None:
         result = backtest(windows.close, signal, horizon, settings["execution_lag"], settings["cost_bps"])
@@ -241,7 +259,7 @@ def _evaluate(
             result.net_return,
             result.position,
             result.asset_return,
-            sessions_per_year(plan.inputs.sessions) * n / len(np.unique(windows.test.sessions)),
+            sessions_per_year(np.unique(about.sessions)) * n / len(np.unique(windows.test.sessions)),
             result.position_change,
         )
         scores, reasons = scores | scored.values, reasons | scored.reasons
@@ -250,6 +268,7 @@ def _evaluate(
     rows = {
         "name": pa.array([name] * n, pa.string()),
         "timestamp": timestamps,
+        "session": pa.array(windows.test.sessions),
         "y": y,
         "prediction": np.full(n, np.nan) if prediction is None else prediction,
         **money,

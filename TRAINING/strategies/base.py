@@ -41,7 +41,11 @@ def hold_out_tail(X: pd.DataFrame, rows: RowInfo | None) -> tuple[np.ndarray, np
             raise DataError(
                 "rows with label_end needs X with timestamps in its index; set (symbol, timestamp) as the index"
             )
-    label_sessions = None if rows is None else rows.label_end.astype("datetime64[D]")
+    label_sessions = None
+    if rows is not None and rows.sessions is not None:
+        sessions, label_sessions = rows.sessions, rows.label_sessions
+    elif rows is not None:
+        label_sessions = rows.label_end.astype("datetime64[D]")
     return purged_tail(
         sessions, label_sessions, split["early_stopping"], symbols=np.asarray(symbols), purge_rows=split["purge_rows"]
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,16 @@ from hypothesis import strategies as st
 
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import DataError, IntegrityError
-from DATA_PROCESSING import labeled
-from DATA_PROCESSING.bars import Panel
-from DATA_PROCESSING.features.build import build_features, feature_names
-from DATA_PROCESSING.labeled import label_panel, labeled_files, read_info, read_table, table_path, write_table
+from DATA_PROCESSING.features.build import build_features
+from DATA_PROCESSING.features.table import feature_table
+from DATA_PROCESSING.labeled import TableBuilder, label_panel, labeled_files, read_info, read_table, table_path
+from DATA_PROCESSING.labeled.seal import _seal, write_sealed
 from DATA_PROCESSING.labels import build_labels
+from DATA_PROCESSING.panel import Panel
 from DATA_PROCESSING.sources import read_panel
 
 BARS, FEATURES, LABELS = (load_run_config(topic) for topic in ("bars", "features", "labels"))
+FEATURE_NAMES = [feature.name for feature in feature_table("simple")]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def panel() -> Panel:
 def built(panel, tmp_path_factory):
     """A folder with the tables of FB and IBM; tests copy it before they change it."""
     folder = tmp_path_factory.mktemp("labeled")
-    label_panel(panel, folder, FEATURES, LABELS)
+    label_panel(TableBuilder(panel, FEATURES, LABELS), folder)
     return folder
 
 
@@ -59,6 +62,14 @@ def small_table() -> pd.DataFrame:
     return own_table(5).astype({"my_feature": "float32", "y_mine": "float32"})
 
 
+def write_table(folder, symbol: str, table: pd.DataFrame, fingerprint: str, labels: dict):
+    """A short table of ours, with any columns."""
+    path = table_path(folder, symbol)
+    about = {"symbol": symbol, "fingerprint": fingerprint, "labels": labels}
+    write_sealed(path, pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None), about)
+    return path
+
+
 # --- building
 
 
@@ -67,25 +78,25 @@ def test_a_table_is_bars_features_and_labels_of_every_bar(panel, built):
     bars = panel.bars["FB"]
     assert len(table) == len(bars) == 196
     pd.testing.assert_frame_equal(table[bars.columns], bars)
-    pd.testing.assert_frame_equal(table[feature_names()], build_features(bars))
+    pd.testing.assert_frame_equal(table[FEATURE_NAMES], build_features(bars))
     labels = build_labels(bars, **LABELS)
     pd.testing.assert_frame_equal(table[labels.columns], labels, check_like=True)
     assert table["label_end"].isna().sum() == LABELS["horizon"]
-    assert (table[feature_names()].dtypes == np.float32).all()
+    assert (table[FEATURE_NAMES].dtypes == np.float32).all()
 
 
 def test_what_a_table_says_of_itself(panel, built):
     info = read_info(table_path(built, "FB"), 99)
     assert (info.symbol, info.horizon, info.labels) == ("FB", LABELS["horizon"], LABELS)
-    assert info.fingerprint == labeled.table_fingerprint(panel, "FB", FEATURES, LABELS)
-    assert info.features == feature_names()
+    assert info.fingerprint == TableBuilder(panel, FEATURES, LABELS).fingerprint("FB")
+    assert info.features == FEATURE_NAMES
     assert [*info.columns] == pq.read_schema(info.path).names
     assert "y_will_peak" in info.targets
     assert "label_end" not in info.targets
 
 
 def test_the_same_bars_give_the_same_bytes(panel, built, tmp_path):
-    label_panel(panel, tmp_path, FEATURES, LABELS, jobs=2)
+    label_panel(TableBuilder(panel, FEATURES, LABELS), tmp_path, jobs=2)
     for path in built.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
@@ -93,7 +104,7 @@ def test_the_same_bars_give_the_same_bytes(panel, built, tmp_path):
 def test_up_to_date_tables_are_left_alone(panel, folder):
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     told = []
-    assert label_panel(panel, folder, FEATURES, LABELS, on_step=told.append) == []
+    assert label_panel(TableBuilder(panel, FEATURES, LABELS), folder, on_step=told.append) == []
     assert sorted(told) == ["FB", "IBM"]
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
@@ -108,14 +119,14 @@ def test_a_change_of_what_it_was_made_from_builds_a_table_again(panel, folder, c
     else:
         bars = panel.bars["FB"].copy()
         bars.loc[3, "volume"] += 1
-        panel = Panel(panel.name, {**panel.bars, "FB": bars}, panel.quality, panel.bad_rows, panel.sessions)
-    assert label_panel(panel, folder, features, labels, symbols=["FB"]) == ["FB"]
+        panel = replace(panel, bars={**panel.bars, "FB": bars})
+    assert label_panel(TableBuilder(panel, features, labels), folder, symbols=["FB"]) == ["FB"]
 
 
 def test_a_gap_that_other_symbols_have_no_part_in_changes_the_identity(panel):
-    fewer = Panel(panel.name, panel.bars, panel.quality, panel.bad_rows, np.delete(panel.sessions, -3))
-    full = labeled.table_fingerprint(panel, "FB", FEATURES, LABELS)
-    assert labeled.table_fingerprint(fewer, "FB", FEATURES, LABELS) != full
+    fewer = replace(panel, sessions=np.delete(panel.sessions, -3))
+    full = TableBuilder(panel, FEATURES, LABELS).fingerprint("FB")
+    assert TableBuilder(fewer, FEATURES, LABELS).fingerprint("FB") != full
 
 
 def test_a_damaged_table_is_built_again(panel, folder, built):
@@ -123,12 +134,12 @@ def test_a_damaged_table_is_built_again(panel, folder, built):
     payload = bytearray(path.read_bytes())
     payload[len(payload) // 2] ^= 1
     path.write_bytes(payload)
-    assert label_panel(panel, folder, FEATURES, LABELS) == ["FB"]
+    assert label_panel(TableBuilder(panel, FEATURES, LABELS), folder) == ["FB"]
     assert path.read_bytes() == table_path(built, "FB").read_bytes()
 
 
 def test_a_stop_begins_no_further_table(panel, tmp_path):
-    assert label_panel(panel, tmp_path, FEATURES, LABELS, stopped=lambda: True) == []
+    assert label_panel(TableBuilder(panel, FEATURES, LABELS), tmp_path, stopped=lambda: True) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -224,7 +235,7 @@ def test_our_pages_have_checksums_too(folder):
     path = table_path(folder, "FB")
     payload = bytearray(path.read_bytes())
     payload[1000] ^= 1
-    place, seal = labeled._seal(payload)
+    place, seal = _seal(payload)
     payload[place] = seal.encode()
     path.write_bytes(payload)
     with pytest.raises(IntegrityError, match="CRC"):

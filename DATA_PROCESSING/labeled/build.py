@@ -1,0 +1,221 @@
+"""From a panel of bars to labeled tables."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from CONFIG.errors import BarzooError
+from DATA_PROCESSING.columns import BAR_COLUMNS
+from DATA_PROCESSING.features.audit import audit
+from DATA_PROCESSING.features.build import FeatureSet
+from DATA_PROCESSING.features.context import PanelContext
+from DATA_PROCESSING.features.table import feature_table
+from DATA_PROCESSING.labeled.columns import join_columns, slice_columns, to_frame
+from DATA_PROCESSING.labeled.read import TableInfo, read_info, table_path
+from DATA_PROCESSING.labeled.seal import finite_only
+from DATA_PROCESSING.labeled.stream import RowDigest, TableStream
+from DATA_PROCESSING.labeled.write import SHORT_ROWS, LongTable, open_part, open_state, write_file
+from DATA_PROCESSING.labels import label_names, panel_forward_returns
+from DATA_PROCESSING.panel import Panel
+
+log = logging.getLogger("barzoo")
+_MANY_BOTH_TOUCHED = 0.01  # above it, the order of touches within a bar matters too much to be guessed
+
+
+def needs_others(features: dict, labels: dict) -> bool:
+    """Whether the tables of some symbols need the bars of the panel's others too; the run configs of these names."""
+    return features["set"] == "comprehensive" or labels["excess"]
+
+
+class TableBuilder:
+    """Makes the labeled tables of a panel.
+
+    Parameters
+    ----------
+    panel : Panel
+    features, labels : dict
+        The run configs of these names.
+    """
+
+    def __init__(self, panel: Panel, features: dict, labels: dict):
+        self.panel, self.labels = panel, labels
+        self.features = FeatureSet.of(features, panel.bar_length, panel.stamp)
+        if self.features.own:
+            audit(self.features.own, panel.everyone, feature_table(features["set"]))
+        self._context = PanelContext(panel.everyone, self.features)
+        self._returns = _panel_returns(panel, labels) if labels["excess"] else {}
+        recipe = {
+            "version": metadata.version("barzoo"),
+            "features": self.features.recipe,
+            "columns": self.columns,
+            "labels": labels,
+        }
+        self._seed = json.dumps(recipe, sort_keys=True)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of every table, in order."""
+        return ("timestamp", "session", *BAR_COLUMNS, *self.features.names, *label_names(self.labels))
+
+    def fingerprint(self, symbol: str) -> str:
+        """Identity of a symbol's table, known before it is made."""
+        return self._fingerprints(symbol, 0)[1]
+
+    def table(self, symbol: str) -> pd.DataFrame:
+        """A symbol's table: a row per bar, the last rows without labels included."""
+        stream = self._stream()
+        return to_frame(join_columns([*map(stream.push, self._rows(symbol)), stream.rest()]))
+
+    def features_of(self, symbol: str) -> pd.DataFrame:
+        """A symbol's features, a row per bar."""
+        rows, stream = pd.concat(self._rows(symbol), ignore_index=True), self.features.stream()
+        return pd.concat([stream.push(rows), rows[self.features.panel_names]], axis=1)
+
+    def write(self, folder: Path, symbol: str) -> tuple[bool, float]:
+        """Write a symbol's table where it is not there yet, or no longer right.
+
+        A long table whose bars have grown at the end alone is continued: only the new rows are computed.
+
+        Returns
+        -------
+        made : bool
+            False if it was there.
+        both_touched_share : float
+            Share of first touches in which one bar touches both barriers.
+        """
+        path = table_path(folder, symbol)
+        kept = _info(path)
+        before, fingerprint = self._fingerprints(symbol, kept.rows if kept else 0)
+        if kept is not None and kept.fingerprint == fingerprint:
+            return False, kept.both_touched_share
+        stream, table, known = self._stream(), LongTable(path), 0
+        if kept is not None and kept.parts and kept.fingerprint == before:
+            table, known = _go_on(path, stream)
+        settled = []
+        for rows in self._rows(symbol, known):
+            settled.append(stream.push(rows))
+            if stream.rows > SHORT_ROWS:
+                table.append(join_columns(settled))
+                settled = []
+        about = {"symbol": symbol, "fingerprint": fingerprint, "labels": self.labels, "rows": stream.rows}
+        about |= finite_only({"both_touched_share": stream.both_touched_share})
+        if stream.rows > SHORT_ROWS:
+            table.commit(stream.rest(), about, stream.state())
+        else:
+            write_file(path, join_columns([*settled, stream.rest()]), about)
+        return True, stream.both_touched_share
+
+    def _stream(self) -> TableStream:
+        return TableStream(self.features.stream(), self.features.panel_names, self.labels, self._seed)
+
+    def _rows(self, symbol: str, skipped: int = 0) -> Iterator[pd.DataFrame]:
+        """What a table is made from, in chunks, but for the first rows."""
+        first = 0
+        for bars, numbers in self.panel.chunks(symbol):
+            if first + len(bars) > skipped:
+                rows = self._context.rows(symbol, bars).assign(number=numbers)
+                if symbol in self._returns:
+                    rows = pd.concat([rows, self._returns[symbol]], axis=1)
+                yield rows.iloc[max(skipped - first, 0) :]
+            first += len(bars)
+
+    def _fingerprints(self, symbol: str, known: int) -> tuple[str, str]:
+        """The fingerprints of the first ``known`` rows, and of all."""
+        digest, before = RowDigest(self._seed), ""
+        for rows in self._rows(symbol):
+            cut = known - digest.rows
+            if 0 < cut <= len(rows):
+                digest.update(rows.iloc[:cut])
+                before, rows = digest.hexdigest(), rows.iloc[cut:]
+            digest.update(rows)
+        return before, digest.hexdigest()
+
+
+def _go_on(path: Path, stream: TableStream) -> tuple[LongTable, int]:
+    """Continue a long table; returns it and how many rows it was made from, 0 where it is damaged and made afresh."""
+    try:
+        open_rows, about = open_part(path)
+        state = open_state(path, about)
+    except BarzooError:
+        return LongTable(path), 0
+    settled = about["settled_rows"]
+    stream.restore(state, slice_columns(open_rows, settled, None))
+    table = LongTable(path, tuple(map(tuple, about["parts"])), about["closed_rows"])
+    table.append(slice_columns(open_rows, 0, settled))
+    return table, stream.rows
+
+
+def label_panel(
+    builder: TableBuilder,
+    folder: Path,
+    *,
+    symbols: list[str] | None = None,
+    jobs: int = 1,
+    on_step: Callable[[str], None] = lambda symbol: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> list[str]:
+    """Write the labeled tables of a panel; a table that is up to date already is left alone.
+
+    Parameters
+    ----------
+    builder : TableBuilder
+    folder : Path
+        Made if it is not there.
+    symbols : list of str, optional
+        Only these.
+    jobs : int
+        Symbols at once.
+    on_step : callable
+        Told each symbol that is ready.
+    stopped : callable
+        Once it says so, no further table is begun.
+
+    Returns
+    -------
+    list of str
+        The symbols whose table was made.
+    """
+    from joblib import Parallel, delayed
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def label(symbol: str) -> tuple[str, bool, float]:
+        return symbol, *((False, np.nan) if stopped() else builder.write(folder, symbol))
+
+    # Threads serve: the kernels and the Parquet writer run without Python's lock.
+    calls = (delayed(label)(symbol) for symbol in (builder.panel.symbols if symbols is None else symbols))
+    made, shares = [], []
+    for symbol, is_new, share in Parallel(jobs, backend="threading", return_as="generator_unordered")(calls):
+        made += [symbol] if is_new else []
+        shares += [share] if np.isfinite(share) else []
+        on_step(symbol)
+    if shares:
+        share = float(np.mean(shares))
+        log.log(
+            logging.WARNING if share > _MANY_BOTH_TOUCHED else logging.INFO,
+            "in %.2f %% of first touches one bar touches both barriers; it counts as the lower (mean over symbols)",
+            100 * share,
+        )
+    return sorted(made)
+
+
+def _panel_returns(panel: Panel, labels: dict) -> dict[str, pd.DataFrame]:
+    numbers = {symbol: panel.session_numbers(symbol) for symbol in panel.everyone}
+    return panel_forward_returns(panel.everyone, labels, numbers)
+
+
+def _info(path: Path) -> TableInfo | None:
+    """What a whole table says of itself; None for none, or a damaged one: it is made again."""
+    try:
+        return read_info(path, 1) if path.exists() else None
+    except BarzooError:
+        return None

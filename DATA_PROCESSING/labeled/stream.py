@@ -1,0 +1,158 @@
+"""The rows of a labeled table from the bars of one symbol, in chunks of any size and with the same bits for all."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from DATA_PROCESSING.columns import BAR_COLUMNS, is_label
+from DATA_PROCESSING.features.stream import FeatureStream, from_arrays, to_arrays
+from DATA_PROCESSING.labeled.columns import Columns, as_array, join_columns, slice_columns
+from DATA_PROCESSING.labels import build_labels, first_needed, settled_rows
+
+_TIMES = ("timestamp", "session")
+_BLOCK = 128  # rows hashed at once: few enough that the begun block is a small part of the state
+
+
+class RowDigest:
+    """A fingerprint of the rows so far, which does not depend on the chunks they come in."""
+
+    def __init__(self, seed: str):
+        self._chain = hashlib.sha256(seed.encode()).digest()
+        self._begun = np.empty(0, np.uint8)
+        self.rows = 0
+
+    def update(self, rows: pd.DataFrame) -> None:
+        """Add rows: times, dates and numbers."""
+        columns = [column.to_numpy("M8[ns]" if name in _TIMES else np.float64) for name, column in rows.items()]
+        table = np.column_stack([column.view(np.uint64) for column in columns])  # row by row
+        data = np.concatenate([self._begun, table.view(np.uint8).ravel()])
+        size = _BLOCK * table.shape[1] * 8
+        whole = len(data) // size * size
+        for start in range(0, whole, size):
+            self._chain = hashlib.sha256(self._chain + data[start : start + size].tobytes()).digest()
+        self._begun = data[whole:]
+        self.rows += len(rows)
+
+    def hexdigest(self) -> str:
+        """The fingerprint; more rows may follow."""
+        return hashlib.sha256(self._chain + self._begun.tobytes()).hexdigest()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays that `restore` takes."""
+        return {"chain": np.frombuffer(self._chain, np.uint8), "begun": self._begun, "rows": np.array(self.rows)}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from a state."""
+        self._chain, self._begun, self.rows = arrays["chain"].tobytes(), arrays["begun"], int(arrays["rows"])
+
+
+class LabelStream:
+    """Labels of the bars pushed so far, as soon as no later bar can change them."""
+
+    def __init__(self, settings: dict):
+        self._settings = settings
+        self._rows: pd.DataFrame | None = None  # those that the next labels need
+        self._settled = 0  # of these
+        self._touches = np.zeros(2)  # first touches: by a bar that touches both barriers, and all
+
+    def push(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Labels of the rows that are settled now and were not before, in order.
+
+        ``rows`` hold bars, their session's ``number`` in the panel, and the panel's returns where labels need them.
+        """
+        held = rows if self._rows is None else pd.concat([self._rows, rows], ignore_index=True)
+        numbers = held["number"].to_numpy()
+        before, settled = self._settled, settled_rows(held, self._settings, numbers)
+        labels = build_labels(held, **self._settings, sessions=numbers, rows=slice(before, settled))
+        touched = labels["TTH"].notna().sum()
+        self._touches += touched * np.nan_to_num([labels.attrs["both_touched_share"], 1.0])
+        begin = first_needed(held, self._settings, settled, numbers)
+        self._rows, self._settled = held.iloc[begin:].reset_index(drop=True), settled - begin
+        return labels.reset_index(drop=True)
+
+    def rest(self) -> pd.DataFrame:
+        """What is known so far of the labels of the rows that are not settled."""
+        numbers, rows = self._rows["number"].to_numpy(), slice(self._settled, len(self._rows))
+        return build_labels(self._rows, **self._settings, sessions=numbers, rows=rows).reset_index(drop=True)
+
+    @property
+    def both_touched_share(self) -> float:
+        """Share of first touches by a bar that touches both barriers; NaN without any."""
+        both, touched = self._touches
+        return both / touched if touched else float("nan")
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays that `restore` takes."""
+        return {"settled": np.array(self._settled), "touches": self._touches, **to_arrays(self._rows, "rows.")}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from a state."""
+        self._settled, self._touches = int(arrays["settled"]), arrays["touches"]
+        self._rows = from_arrays(arrays, "rows.")
+
+
+class TableStream:
+    """Bars, features and labels of one symbol, from rows pushed in time order.
+
+    Parameters
+    ----------
+    features : FeatureStream
+    ready : list of str
+        Feature columns that the rows bring with them, because they come from the whole panel.
+    labels : dict
+        The run config ``labels``.
+    seed : str
+        What identifies the recipe, the start of the fingerprint.
+    """
+
+    def __init__(self, features: FeatureStream, ready: list[str], labels: dict, seed: str):
+        self._features, self._ready = features, ready
+        self._labels = LabelStream(labels)
+        self.digest = RowDigest(seed)
+        self._waiting: Columns = {}  # bars and features of the rows whose labels are not settled
+
+    def push(self, rows: pd.DataFrame) -> Columns:
+        """Add the next rows; returns the rows of the table that are settled now and were not before."""
+        rows = rows.reset_index(drop=True)
+        self.digest.update(rows)
+        made = {name: as_array(rows[name]) for name in ("timestamp", "session", *BAR_COLUMNS)}
+        made |= zip(self._features.names, self._features.push_values(rows), strict=True)
+        made |= {name: rows[name].to_numpy(np.float32) for name in self._ready}
+        waiting = join_columns([self._waiting, made]) if self._waiting else made
+        labels = {name: as_array(column) for name, column in self._labels.push(rows).items()}
+        settled = len(labels["label_end"])
+        self._waiting = slice_columns(waiting, settled, None)
+        return slice_columns(waiting, 0, settled) | labels
+
+    def rest(self) -> Columns:
+        """The rows that are not settled, with what is known of their labels."""
+        return self._waiting | {name: as_array(column) for name, column in self._labels.rest().items()}
+
+    @property
+    def both_touched_share(self) -> float:
+        """Share of first touches by a bar that touches both barriers; NaN without any."""
+        return self._labels.both_touched_share
+
+    @property
+    def rows(self) -> int:
+        """Rows pushed so far."""
+        return self.digest.rows
+
+    def state(self) -> dict[str, Any]:
+        """Arrays from which `restore` goes on."""
+        return {f"{name}:{key}": value for name, part in self._parts.items() for key, value in part.state().items()}
+
+    def restore(self, arrays: dict[str, Any], waiting: Columns) -> None:
+        """Go on from a state and the rows of the table that were not settled."""
+        for name, part in self._parts.items():
+            own = {key.removeprefix(f"{name}:"): value for key, value in arrays.items() if key.startswith(f"{name}:")}
+            part.restore(own)
+        self._waiting = {name: column for name, column in waiting.items() if not is_label(name)}
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"features": self._features, "labels": self._labels, "digest": self.digest}
