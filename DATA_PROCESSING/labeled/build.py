@@ -22,7 +22,14 @@ from DATA_PROCESSING.labeled.columns import join_columns, slice_columns, to_fram
 from DATA_PROCESSING.labeled.read import TableInfo, read_info, table_path
 from DATA_PROCESSING.labeled.seal import finite_only
 from DATA_PROCESSING.labeled.stream import RowDigest, TableStream
-from DATA_PROCESSING.labeled.write import SHORT_ROWS, LongTable, open_part, open_state, write_file
+from DATA_PROCESSING.labeled.write import (
+    SHORT_ROWS,
+    LongTable,
+    open_part,
+    open_state,
+    parts_are_whole,
+    write_file,
+)
 from DATA_PROCESSING.labels import label_names, panel_forward_returns
 from DATA_PROCESSING.panel import Panel
 
@@ -94,7 +101,7 @@ class TableBuilder:
         path = table_path(folder, symbol)
         kept = _info(path)
         before, fingerprint = self._fingerprints(symbol, kept.rows if kept else 0)
-        if kept is not None and kept.fingerprint == fingerprint:
+        if kept is not None and kept.fingerprint == fingerprint and parts_are_whole(path, kept.parts):
             return False, kept.both_touched_share
         stream, table, known = self._stream(), LongTable(path), 0
         if kept is not None and kept.parts and kept.fingerprint == before:
@@ -145,6 +152,8 @@ def _go_on(path: Path, stream: TableStream) -> tuple[LongTable, int]:
         open_rows, about = open_part(path)
         state = open_state(path, about)
     except BarzooError:
+        return LongTable(path), 0
+    if not all((path / name).exists() for name, _ in about["parts"]):
         return LongTable(path), 0
     settled = about["settled_rows"]
     stream.restore(state, slice_columns(open_rows, settled, None))

@@ -74,6 +74,15 @@ def read_columns(file: pq.ParquetFile, path: Path, columns: list[str] | None = N
         raise IntegrityError(f"{path}: the table is damaged ({first_line(error)}); build it again") from error
 
 
+def is_sealed(path: Path, seal: str) -> bool:
+    """Whether a file is there, and is the one with this seal, whole."""
+    try:
+        sealed = _seal(path.read_bytes())
+    except OSError:
+        return False
+    return sealed is not None and sealed[1] == seal
+
+
 def _seal(payload: bytes | bytearray) -> tuple[slice, str] | None:
     """Where the seal of a table lies in its bytes, and what it must be; None where they have no place for one."""
     mark = f'"{SEAL}": "'.encode()

@@ -20,7 +20,7 @@ from CONFIG.errors import IntegrityError
 from DATA_PROCESSING.atomic import write_atomically
 from DATA_PROCESSING.labeled.columns import Columns, count_rows, from_arrow, join_columns, slice_columns, to_arrow
 from DATA_PROCESSING.labeled.read import OPEN
-from DATA_PROCESSING.labeled.seal import open_sealed, read_columns, write_sealed
+from DATA_PROCESSING.labeled.seal import is_sealed, open_sealed, read_columns, write_sealed
 
 SHORT_ROWS = 16_384  # a table up to this length is one file, and is built afresh when its bars have changed
 PART_ROWS = 65_536  # of a closed part, at most
@@ -92,6 +92,11 @@ class LongTable:
         self._parts.append((name, seal))
         self._closed_rows += count
         self._held, self._held_rows = [slice_columns(rows, count, None)], count_rows(rows) - count
+
+
+def parts_are_whole(path: Path, parts: tuple[tuple[str, str], ...]) -> bool:
+    """Whether the closed parts of a long table are there and undamaged; reads all of them."""
+    return all(is_sealed(path / name, seal) for name, seal in parts)
 
 
 def open_state(path: Path, about: dict) -> dict[str, np.ndarray]:
