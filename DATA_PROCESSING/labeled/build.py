@@ -104,7 +104,7 @@ class TableBuilder:
         if kept is not None and kept.fingerprint == fingerprint and parts_are_whole(path, kept.parts):
             return False, kept.both_touched_share
         stream, table, known = self._stream(), LongTable(path), 0
-        if kept is not None and kept.parts and kept.fingerprint == before:
+        if kept is not None and kept.parts and kept.fingerprint == before != fingerprint:
             table, known = _go_on(path, stream)
         settled = []
         for rows in self._rows(symbol, known):
