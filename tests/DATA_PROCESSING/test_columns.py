@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from DATA_PROCESSING.columns import feature_columns, is_label, target_columns
-from DATA_PROCESSING.features.build import feature_names
+from DATA_PROCESSING.features.table import feature_table
 from DATA_PROCESSING.labels import LABELS
 
 COLUMNS = ["timestamp", "close", "adj_close", "return_1", "y_will_peak", "fwd_ret_5", "TTH_h10", "label_end", "range_x"]
@@ -13,7 +13,8 @@ def test_features_and_targets_part_the_columns_in_order():
 
 
 def test_no_shipped_feature_is_taken_for_a_label():
-    assert feature_columns(feature_names()) == feature_names()
+    names = [feature.name for feature in feature_table("comprehensive")]
+    assert feature_columns(names) == names
 
 
 def test_every_shipped_label_is_a_target():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from CONFIG.errors import ConfigError
+from CONFIG.errors import ConfigError, DataError
 from DATA_PROCESSING.dataset import RowInfo, make_dataset
 
 DAYS = pd.bdate_range("2020-01-06", periods=6, tz="UTC")
@@ -75,3 +75,32 @@ def test_the_table_is_not_changed():
     X = make_dataset(TABLE, "y_will_peak", "A").X
     X.iloc[0, 0] = 99.0
     pd.testing.assert_frame_equal(TABLE, before)
+
+
+def test_sessions_come_from_their_column_and_label_ends_from_the_bars_they_end_at():
+    """Hourly bars of a session that begins the evening before; two symbols in one table."""
+    times = pd.date_range("2024-01-07 22:00", periods=6, freq="h", tz="UTC")
+    sessions = pd.to_datetime(["2024-01-07", *["2024-01-08"] * 5]).astype("datetime64[ms]")
+    one = TABLE.assign(timestamp=times, label_end=pd.Series(times).shift(-2), session=sessions, symbol="A")
+    data = make_dataset(pd.concat([one, one.assign(symbol="B")], ignore_index=True), "fwd_ret_2")
+    assert data.sessions.astype(str).tolist() == ["2024-01-07", *["2024-01-08"] * 5] * 2
+    assert data.label_sessions.astype(str).tolist() == [*["2024-01-08"] * 4, "NaT", "NaT"] * 2
+    assert "session" not in data.X
+    part = data.take(np.array([0, 7]))
+    assert part.sessions.astype(str).tolist() == ["2024-01-07", "2024-01-08"]
+
+
+def test_sessions_of_rows_come_with_those_of_their_labels():
+    ends = np.full(2, np.datetime64("2024-01-08", "ns"))
+    with pytest.raises(DataError, match="sessions and label_sessions go together"):
+        RowInfo(ends, sessions=ends.astype("datetime64[D]"))
+    assert RowInfo(ends).take(np.array([0])).sessions is None
+
+
+@pytest.mark.parametrize(("target", "bars"), [("y_will_peak", 2), ("fwd_ret_2", 2), ("fwd_ret_3", 3), ("MFE_h3", 3)])
+def test_a_target_of_a_further_horizon_has_its_own_label_end(target, bars):
+    table = TABLE.assign(fwd_ret_3=0.1, MFE_h3=0.1, label_end_h3=pd.Series(DAYS).shift(-3))
+    data = make_dataset(table, target, "A")
+    assert list(data.X.columns) == ["b", "a"]
+    assert list(data.label_sessions[:-bars]) == list(data.sessions[bars:])
+    assert np.isnat(data.rows.label_end[-bars:]).all()
