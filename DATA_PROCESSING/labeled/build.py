@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import BarzooError
+from DATA_PROCESSING.atomic import sync_folder
 from DATA_PROCESSING.columns import BAR_COLUMNS
 from DATA_PROCESSING.features.audit import audit
 from DATA_PROCESSING.features.build import FeatureSet
@@ -74,7 +75,7 @@ class TableBuilder:
 
     def fingerprint(self, symbol: str) -> str:
         """Identity of a symbol's table, known before it is made."""
-        return self._fingerprints(symbol, 0)[1]
+        return self._digests(self._rows(symbol), 0)[1].hexdigest()
 
     def table(self, symbol: str) -> pd.DataFrame:
         """A symbol's table: a row per bar, the last rows without labels included."""
@@ -100,50 +101,67 @@ class TableBuilder:
         """
         path = table_path(folder, symbol)
         kept = _info(path)
-        before, fingerprint = self._fingerprints(symbol, kept.rows if kept else 0)
+        chunks = _Chunks(partial(self._rows, symbol), symbol in self.panel.long)
+        before, digest = self._digests(chunks, kept.rows if kept else 0)
+        fingerprint = digest.hexdigest()
         if kept is not None and kept.fingerprint == fingerprint and parts_are_whole(path, kept.parts):
             return False, kept.both_touched_share
         stream, table, known = self._stream(), LongTable(path), 0
         if kept is not None and kept.parts and kept.fingerprint == before != fingerprint:
             table, known = _go_on(path, stream)
-        settled = []
-        for rows in self._rows(symbol, known):
+        settled, is_long = [], digest.rows > SHORT_ROWS
+        for rows in chunks.after(known):
             settled.append(stream.push(rows))
-            if stream.rows > SHORT_ROWS:
-                table.append(join_columns(settled))
-                settled = []
-        about = {"symbol": symbol, "fingerprint": fingerprint, "labels": self.labels, "rows": stream.rows}
+            if is_long:
+                table.append(settled.pop())
+        about = {"symbol": symbol, "fingerprint": fingerprint, "labels": self.labels, "rows": digest.rows}
         about |= finite_only({"both_touched_share": stream.both_touched_share})
-        if stream.rows > SHORT_ROWS:
+        if is_long:
             table.commit(stream.rest(), about, stream.state())
         else:
             write_file(path, join_columns([*settled, stream.rest()]), about)
         return True, stream.both_touched_share
 
     def _stream(self) -> TableStream:
-        return TableStream(self.features.stream(), self.features.panel_names, self.labels, self._seed)
+        return TableStream(self.features.stream(), self.features.panel_names, self.labels)
 
-    def _rows(self, symbol: str, skipped: int = 0) -> Iterator[pd.DataFrame]:
-        """What a table is made from, in chunks, but for the first rows."""
-        first = 0
+    def _rows(self, symbol: str) -> Iterator[pd.DataFrame]:
+        """What a table is made from, in chunks."""
         for bars, numbers in self.panel.chunks(symbol):
-            if first + len(bars) > skipped:
-                rows = self._context.rows(symbol, bars).assign(number=numbers)
-                if symbol in self._returns:
-                    rows = pd.concat([rows, self._returns[symbol]], axis=1)
-                yield rows.iloc[max(skipped - first, 0) :]
-            first += len(bars)
+            rows = self._context.rows(symbol, bars).assign(number=numbers)
+            if symbol in self._returns:
+                rows = pd.concat([rows, self._returns[symbol]], axis=1)
+            yield rows
 
-    def _fingerprints(self, symbol: str, known: int) -> tuple[str, str]:
-        """The fingerprints of the first ``known`` rows, and of all."""
+    def _digests(self, chunks: Iterable[pd.DataFrame], known: int) -> tuple[str, RowDigest]:
+        """The fingerprint of the first ``known`` rows, and the digest of all."""
         digest, before = RowDigest(self._seed), ""
-        for rows in self._rows(symbol):
+        for rows in chunks:
             cut = known - digest.rows
             if 0 < cut <= len(rows):
                 digest.update(rows.iloc[:cut])
                 before, rows = digest.hexdigest(), rows.iloc[cut:]
             digest.update(rows)
-        return before, digest.hexdigest()
+        return before, digest
+
+
+class _Chunks:
+    """The rows of a symbol, which are gone through twice: those of a long one are read anew, others are held."""
+
+    def __init__(self, read: Callable[[], Iterator[pd.DataFrame]], is_long: bool):
+        self._read = read
+        self._held = None if is_long else list(read())
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        return self._read() if self._held is None else iter(self._held)
+
+    def after(self, known: int) -> Iterator[pd.DataFrame]:
+        """The rows but for the first ones, in pieces."""
+        first = 0
+        for rows in self:
+            for start in range(max(known - first, 0), len(rows), SHORT_ROWS):
+                yield rows.iloc[start : start + SHORT_ROWS]
+            first += len(rows)
 
 
 def _go_on(path: Path, stream: TableStream) -> tuple[LongTable, int]:
@@ -159,7 +177,7 @@ def _go_on(path: Path, stream: TableStream) -> tuple[LongTable, int]:
     stream.restore(state, slice_columns(open_rows, settled, None))
     table = LongTable(path, tuple(map(tuple, about["parts"])), about["closed_rows"])
     table.append(slice_columns(open_rows, 0, settled))
-    return table, stream.rows
+    return table, about["rows"]
 
 
 def label_panel(
@@ -207,6 +225,7 @@ def label_panel(
         made += [symbol] if is_new else []
         shares += [share] if np.isfinite(share) else []
         on_step(symbol)
+    sync_folder(folder)
     if shares:
         share = float(np.mean(shares))
         log.log(

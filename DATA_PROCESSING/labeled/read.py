@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from CONFIG.errors import DataError, IntegrityError
 from DATA_PROCESSING.columns import feature_columns, target_columns
-from DATA_PROCESSING.headers import read_timestamps
 from DATA_PROCESSING.labeled.seal import DAMAGED, SEAL, open_sealed, read_columns
 from DATA_PROCESSING.sessions import holds_dates, without_zone
 from DATA_PROCESSING.symbols import file_stem, printable, symbol_faults, symbol_of
+from DATA_PROCESSING.times import read_timestamps
 
 FOLDER = Path("DATA_PROCESSING/data/labeled")
 OPEN = "open.parquet"  # the last part of a long table; it lists the others

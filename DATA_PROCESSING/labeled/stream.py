@@ -105,20 +105,16 @@ class TableStream:
         Feature columns that the rows bring with them, because they come from the whole panel.
     labels : dict
         The run config ``labels``.
-    seed : str
-        What identifies the recipe, the start of the fingerprint.
     """
 
-    def __init__(self, features: FeatureStream, ready: list[str], labels: dict, seed: str):
+    def __init__(self, features: FeatureStream, ready: list[str], labels: dict):
         self._features, self._ready = features, ready
         self._labels = LabelStream(labels)
-        self.digest = RowDigest(seed)
         self._waiting: Columns = {}  # bars and features of the rows whose labels are not settled
 
     def push(self, rows: pd.DataFrame) -> Columns:
         """Add the next rows; returns the rows of the table that are settled now and were not before."""
         rows = rows.reset_index(drop=True)
-        self.digest.update(rows)
         made = {name: as_array(rows[name]) for name in ("timestamp", "session", *BAR_COLUMNS)}
         made |= zip(self._features.names, self._features.push_values(rows), strict=True)
         made |= {name: rows[name].to_numpy(np.float32) for name in self._ready}
@@ -137,11 +133,6 @@ class TableStream:
         """Share of first touches by a bar that touches both barriers; NaN without any."""
         return self._labels.both_touched_share
 
-    @property
-    def rows(self) -> int:
-        """Rows pushed so far."""
-        return self.digest.rows
-
     def state(self) -> dict[str, Any]:
         """Arrays from which `restore` goes on."""
         return {f"{name}:{key}": value for name, part in self._parts.items() for key, value in part.state().items()}
@@ -155,4 +146,4 @@ class TableStream:
 
     @property
     def _parts(self) -> dict[str, Any]:
-        return {"features": self._features, "labels": self._labels, "digest": self.digest}
+        return {"features": self._features, "labels": self._labels}
