@@ -156,17 +156,6 @@ def usual_interval(times: np.ndarray) -> np.timedelta64:
     return np.partition(steps, place := 2 * (len(steps) - 1) // 5)[place] if len(steps) else np.timedelta64("NaT")
 
 
-def interval_text(interval: object) -> str:
-    """An interval as it is written in a config: ``5m``, ``1h``, ``1d``; empty for none."""
-    if pd.isna(interval):
-        return ""
-    seconds = pd.Timedelta(interval).total_seconds()
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:g}s"
-
-
 def _times(bars: pd.DataFrame) -> np.ndarray:
     return bars["timestamp"].to_numpy("datetime64[ns]")
 

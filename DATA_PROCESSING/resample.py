@@ -35,8 +35,14 @@ def interval_length(interval: str, key: str = "resample") -> int:
     return length
 
 
-def interval_text(nanoseconds: int) -> str:
-    """A length of time as configs write it: ``5m``, ``1h``, ``2d``; seconds where it is no whole number of minutes."""
+def interval_text(length: object) -> str:
+    """A length of time as configs write it: ``5m``, ``1h``, ``2d``; seconds where it is no whole number of minutes.
+
+    A number is nanoseconds; an empty text stands for none (NaT).
+    """
+    if pd.isna(length):
+        return ""
+    nanoseconds = pd.Timedelta(length).value
     unit = next((unit for unit in "dhm" if nanoseconds and nanoseconds % _LENGTHS[unit] == 0), None)
     return f"{nanoseconds // _LENGTHS[unit]}{unit}" if unit else f"{nanoseconds / 1e9:g}s"
 

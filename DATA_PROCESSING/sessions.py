@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import ConfigError, did_you_mean
-from DATA_PROCESSING.headers import check_zone
+from DATA_PROCESSING.times import check_zone
 
 log = logging.getLogger("barzoo")
 STAMPS = ("start", "end")

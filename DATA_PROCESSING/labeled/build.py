@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from CONFIG.errors import BarzooError
+from CONFIG.errors import BarzooError, ConfigError
 from DATA_PROCESSING.atomic import sync_folder
 from DATA_PROCESSING.columns import BAR_COLUMNS
 from DATA_PROCESSING.features.audit import audit
@@ -33,6 +33,7 @@ from DATA_PROCESSING.labeled.write import (
 )
 from DATA_PROCESSING.labels import label_names, panel_forward_returns
 from DATA_PROCESSING.panel import Panel
+from DATA_PROCESSING.resample import interval_text
 
 log = logging.getLogger("barzoo")
 _MANY_BOTH_TOUCHED = 0.01  # above it, the order of touches within a bar matters too much to be guessed
@@ -54,6 +55,7 @@ class TableBuilder:
     """
 
     def __init__(self, panel: Panel, features: dict, labels: dict):
+        _check_spans(labels, panel.bar_length)
         self.panel, self.labels = panel, labels
         self.features = FeatureSet.of(features, panel.bar_length, panel.stamp)
         if self.features.own:
@@ -234,6 +236,16 @@ def label_panel(
             100 * share,
         )
     return sorted(made)
+
+
+def _check_spans(labels: dict, bar_length: np.timedelta64) -> None:
+    """Refuse a span of the clock that is shorter than the usual bar, before anything is made."""
+    for span in (labels["horizon"], *labels["horizons"]):
+        if isinstance(span, str) and span[-1] in "mh" and np.timedelta64(int(span[:-1]), span[-1]) < bar_length:
+            raise ConfigError(
+                f"labels.yaml: horizon: {span} is shorter than a bar ({interval_text(bar_length)}); give a longer span, "
+                "or a number of bars"
+            )
 
 
 def _panel_returns(panel: Panel, labels: dict) -> dict[str, pd.DataFrame]:

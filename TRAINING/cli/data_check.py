@@ -64,7 +64,7 @@ def _frames(panel: Panel, findings: Findings) -> dict[str, pd.DataFrame]:
 
 
 def _records(frame: pd.DataFrame) -> list[dict]:
-    from DATA_PROCESSING.quality import interval_text
+    from DATA_PROCESSING.resample import interval_text
 
     spans = frame.columns.intersection(["interval", "before", "after"])
     frame = frame.assign(**{name: [interval_text(span) for span in frame[name]] for name in spans})
@@ -73,7 +73,8 @@ def _records(frame: pd.DataFrame) -> list[dict]:
 
 def _print(panel: Panel, findings: Findings) -> None:
     from DATA_PROCESSING.adjust import ratio_text
-    from DATA_PROCESSING.quality import describe, interval_text
+    from DATA_PROCESSING.quality import describe
+    from DATA_PROCESSING.resample import interval_text
 
     rows = []
     for row in findings.symbols.itertuples():

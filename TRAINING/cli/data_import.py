@@ -62,7 +62,7 @@ def import_(
         told = f"{new} symbols imported, {len(written) - new} up to date already, {rows:,} bars"
         console().print(f"{to}: {told}", markup=False)
         if bad:
-            console().print(f"{bad:,} bad rows set aside in {to / BAD_ROWS}", markup=False)
+            console().print(f"{bad:,} bad row{'s' * (bad > 1)} set aside in {to / BAD_ROWS}", markup=False)
     raise typer.Exit(6 if failed else 0)
 
 

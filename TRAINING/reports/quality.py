@@ -11,7 +11,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from DATA_PROCESSING.adjust import ratio_text
-from DATA_PROCESSING.quality import describe, interval_text
+from DATA_PROCESSING.quality import describe
+from DATA_PROCESSING.resample import interval_text
 from TRAINING.reports import plots, style
 from TRAINING.reports.columns import day, whole
 from TRAINING.reports.page import render_page

@@ -20,8 +20,9 @@ def minutes(sessions: int, a_day: int = 120, seed: int = 0) -> pd.DataFrame:
     days = pd.bdate_range("2024-01-02", periods=sessions)
     timestamp = (days.to_numpy()[:, None] + np.timedelta64(14, "h") + np.arange(a_day) * np.timedelta64(1, "m")).ravel()
     close = 50 * np.exp(np.cumsum(random.normal(0, 0.0005, timestamp.size)))
-    bars = pd.DataFrame({"timestamp": pd.DatetimeIndex(timestamp, tz="UTC"), "open": close, "high": close * 1.001,
-                         "low": close * 0.999, "close": close, "volume": random.integers(1, 900, close.size)})  # fmt: skip
+    prices = {"open": close, "high": close * 1.001, "low": close * 0.999, "close": close}
+    times = pd.DatetimeIndex(timestamp, tz="UTC")
+    bars = pd.DataFrame({"timestamp": times, **prices, "volume": random.integers(1, 900, close.size)})
     bars.loc[[100, 170], "high"] = 1.0
     bars.loc[230, "volume"] = -1
     rows = [bars, bars.iloc[[200, 201]], bars.iloc[[300]].assign(close=bars["close"][300] * 1.0001)]

@@ -41,7 +41,15 @@ def barzoo(*arguments: object, cwd: Path, **environment: str) -> subprocess.Comp
         (["config", "show", "lightgbm", "--set", "learning_rate=fast"], 2, "learning_rate"),
         (["config", "show", "backtest", "--variant", "smoke"], 2, "run configs have no variants"),
         (["data", "check", "nowhere"], 3, "no such file or folder"),
-        (["data", "build", "demo", "--output-dir", "x", "--horizon", "0"], 2, "greater than or equal to 1"),
+        (["data", "build", "demo", "--output-dir", "x", "--horizon", "0"], 2, "must be within [1, 1000], got 0"),
+        (
+            ["data", "build", "demo", "--output-dir", "x", "--horizon", "5x"],
+            2,
+            "a span such as 30m, 4h or 5d, got '5x'",
+        ),
+        (["data", "build", "demo", "--output-dir", "x", "--horizon", "30m"], 2, "30m is shorter than a bar (1d)"),
+        (["data", "build", "demo", "--output-dir", "x", "--features", "all"], 2, "'all' is not a choice"),
+        (["data", "build", "demo", "--output-dir", "x", "--features-from", "f.py"], 2, "features_from: f.py: No such"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
