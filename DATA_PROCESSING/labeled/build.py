@@ -243,7 +243,7 @@ def _check_spans(labels: dict, bar_length: np.timedelta64) -> None:
     for span in (labels["horizon"], *labels["horizons"]):
         if isinstance(span, str) and span[-1] in "mh" and np.timedelta64(int(span[:-1]), span[-1]) < bar_length:
             raise ConfigError(
-                f"labels.yaml: horizon: {span} is shorter than a bar ({interval_text(bar_length)}); give a longer span, "
+                f"labels.yaml: horizon: {span} is shorter than a bar ({interval_text(bar_length)}); give a longer one, "
                 "or a number of bars"
             )
 

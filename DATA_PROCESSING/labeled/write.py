@@ -23,7 +23,7 @@ from DATA_PROCESSING.labeled.read import OPEN
 from DATA_PROCESSING.labeled.seal import is_sealed, open_sealed, read_columns, write_sealed
 
 SHORT_ROWS = 16_384  # a table up to this length is one file, and is built afresh when its bars have changed
-PART_ROWS = 65_536  # of a closed part, at most
+PART_ROWS = 32_768  # of a closed part, at most
 OPEN_ROWS = 4_096  # with more settled rows than this, the open part gives them to a closed one
 _STATE = "_state-"  # readers of a folder of Parquet files pass over names that begin with an underscore
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from CONFIG.config_loader import load_run_config
 from DATA_PROCESSING.bars import read_table
 from DATA_PROCESSING.panel import UnusableSource, build_panel
-from DATA_PROCESSING.quality import RUN, Findings, describe, examine, interval_text, usual_interval
+from DATA_PROCESSING.quality import RUN, Findings, describe, examine, usual_interval
+from DATA_PROCESSING.resample import interval_text
 
 PRICES = ["open", "high", "low", "close"]
 NOW = pd.Timestamp("2030-01-01", tz="UTC")
