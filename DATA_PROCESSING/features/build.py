@@ -78,6 +78,11 @@ class FeatureSet:
         """The columns that need the whole panel."""
         return panel_names() if self.ranked else []
 
+    @property
+    def ranked_reach(self) -> int:
+        """Bars before one that its place among the others depends on."""
+        return max((feature.lookback for feature in self.ranked), default=0)
+
     def stream(self) -> FeatureStream:
         """What computes the columns of one symbol, all but those that need the whole panel."""
         return FeatureStream(self.features, self.timeframes, self.stamp)

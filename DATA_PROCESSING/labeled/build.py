@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -19,15 +20,14 @@ from DATA_PROCESSING.features.audit import audit
 from DATA_PROCESSING.features.build import FeatureSet
 from DATA_PROCESSING.features.context import PanelContext
 from DATA_PROCESSING.features.table import feature_table
-from DATA_PROCESSING.labeled.columns import join_columns, slice_columns, to_frame
+from DATA_PROCESSING.labeled.columns import join_columns, to_frame
 from DATA_PROCESSING.labeled.read import TableInfo, read_info, table_path
 from DATA_PROCESSING.labeled.seal import finite_only
 from DATA_PROCESSING.labeled.stream import RowDigest, TableStream
 from DATA_PROCESSING.labeled.write import (
     SHORT_ROWS,
     LongTable,
-    open_part,
-    open_state,
+    open_long,
     parts_are_whole,
     write_file,
 )
@@ -69,6 +69,7 @@ class TableBuilder:
             "labels": labels,
         }
         self._seed = json.dumps(recipe, sort_keys=True)
+        self._recipe = hashlib.sha256(self._seed.encode()).hexdigest()
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -110,19 +111,59 @@ class TableBuilder:
             return False, kept.both_touched_share
         stream, table, known = self._stream(), LongTable(path), 0
         if kept is not None and kept.parts and kept.fingerprint == before != fingerprint:
-            table, known = _go_on(path, stream)
+            continued = open_long(path, stream, self._recipe)
+            if continued is not None:
+                table, known = continued.table, kept.rows
         settled, is_long = [], digest.rows > SHORT_ROWS
         for rows in chunks.after(known):
             settled.append(stream.push(rows))
             if is_long:
                 table.append(settled.pop())
-        about = {"symbol": symbol, "fingerprint": fingerprint, "labels": self.labels, "rows": digest.rows}
-        about |= finite_only({"both_touched_share": stream.both_touched_share})
         if is_long:
-            table.commit(stream.rest(), about, stream.state())
+            self._commit(table, symbol, stream, digest)
         else:
+            about = self._about(symbol, stream, digest)
             write_file(path, join_columns([*settled, stream.rest()]), about)
         return True, stream.both_touched_share
+
+    def add_newest(self, folder: Path, symbol: str) -> bool:
+        """Continue a symbol's long table, where the panel's bars of it begin within the last that it was made from.
+
+        Older bars are trusted to be what they were. False, and nothing is done, where the table cannot go on: it is
+        short or damaged, was made with other settings, or the bars that both know differ (a new adjustment factor).
+        """
+        path, stream, digest = table_path(folder, symbol), self._stream(), RowDigest(self._seed)
+        kept = None if self.labels["excess"] else open_long(path, stream, self._recipe)
+        if kept is None:
+            return False
+        digest.restore(
+            {name.removeprefix("digest:"): x for name, x in kept.state.items() if name.startswith("digest:")}
+        )
+        rows, known = pd.concat(self._rows(symbol), ignore_index=True), stream.tail
+        shared = rows["timestamp"] <= known["timestamp"].iloc[-1]
+        before = rows[shared].tail(len(known)).reset_index(drop=True)
+        if len(before) <= self.features.ranked_reach:
+            return False
+        known = known.tail(len(before)).reset_index(drop=True)
+        shift = known["number"].iloc[-1] - before["number"].iloc[-1]
+        before, names = before.assign(number=before["number"] + shift), ["timestamp", "session", *BAR_COLUMNS, "number"]
+        if not before[names].equals(known[names].astype(before[names].dtypes)):
+            return False
+        new = rows[~shared].assign(number=lambda frame: frame["number"] + shift)
+        if len(new):
+            digest.update(new)
+            kept.table.append(stream.push(new))
+            self._commit(kept.table, symbol, stream, digest)
+        return True
+
+    def _commit(self, table: LongTable, symbol: str, stream: TableStream, digest: RowDigest) -> None:
+        state = stream.state() | {f"digest:{name}": array for name, array in digest.state().items()}
+        tail_start = stream.tail["timestamp"].iloc[0].isoformat()
+        table.commit(stream.rest(), self._about(symbol, stream, digest) | {"tail_start": tail_start}, state)
+
+    def _about(self, symbol: str, stream: TableStream, digest: RowDigest) -> dict:
+        about = {"symbol": symbol, "fingerprint": digest.hexdigest(), "labels": self.labels, "rows": digest.rows}
+        return about | {"recipe": self._recipe} | finite_only({"both_touched_share": stream.both_touched_share})
 
     def _stream(self) -> TableStream:
         return TableStream(self.features.stream(), self.features.panel_names, self.labels)
@@ -164,22 +205,6 @@ class _Chunks:
             for start in range(max(known - first, 0), len(rows), SHORT_ROWS):
                 yield rows.iloc[start : start + SHORT_ROWS]
             first += len(rows)
-
-
-def _go_on(path: Path, stream: TableStream) -> tuple[LongTable, int]:
-    """Continue a long table; returns it and how many rows it was made from, 0 where it is damaged and made afresh."""
-    try:
-        open_rows, about = open_part(path)
-        state = open_state(path, about)
-    except BarzooError:
-        return LongTable(path), 0
-    if not all((path / name).exists() for name, _ in about["parts"]):
-        return LongTable(path), 0
-    settled = about["settled_rows"]
-    stream.restore(state, slice_columns(open_rows, settled, None))
-    table = LongTable(path, tuple(map(tuple, about["parts"])), about["closed_rows"])
-    table.append(slice_columns(open_rows, 0, settled))
-    return table, about["rows"]
 
 
 def label_panel(

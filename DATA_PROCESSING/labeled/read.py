@@ -43,6 +43,8 @@ class TableInfo:
         Share of first touches in which one bar touches both barriers and counts as the lower; NaN where not known.
     rows : int
         Bars it was made from; 0 where not known.
+    tail_start : str
+        Of a long table, the time of the first bar that it has to see again to go on.
     parts : tuple of (str, str)
         Names and seals of the closed parts of a long table.
     """
@@ -55,6 +57,7 @@ class TableInfo:
     labels: dict
     both_touched_share: float = float("nan")
     rows: int = 0
+    tail_start: str = ""
     parts: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -110,6 +113,7 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
         labels=about.get("labels", {}),
         both_touched_share=about.get("both_touched_share", float("nan")),
         rows=about.get("rows", 0),
+        tail_start=about.get("tail_start", ""),
         parts=tuple((name, seal) for name, seal in about.get("parts", ())),
     )
 

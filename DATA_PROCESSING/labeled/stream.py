@@ -133,6 +133,11 @@ class TableStream:
         """Share of first touches by a bar that touches both barriers; NaN without any."""
         return self._labels.both_touched_share
 
+    @property
+    def tail(self) -> pd.DataFrame:
+        """The last rows that were pushed."""
+        return self._features.tail
+
     def state(self) -> dict[str, Any]:
         """Arrays from which `restore` goes on."""
         return {f"{name}:{key}": value for name, part in self._parts.items() for key, value in part.state().items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from DATA_PROCESSING.atomic import write_atomically
 from DATA_PROCESSING.labeled.columns import Columns, count_rows, from_arrow, join_columns, slice_columns, to_arrow
 from DATA_PROCESSING.labeled.read import OPEN
 from DATA_PROCESSING.labeled.seal import is_sealed, open_sealed, read_columns, write_sealed
+from DATA_PROCESSING.labeled.stream import TableStream
 
 SHORT_ROWS = 16_384  # a table up to this length is one file, and is built afresh when its bars have changed
 PART_ROWS = 32_768  # of a closed part, at most
@@ -99,26 +101,36 @@ def parts_are_whole(path: Path, parts: tuple[tuple[str, str], ...]) -> bool:
     return all(is_sealed(path / name, seal) for name, seal in parts)
 
 
-def open_state(path: Path, about: dict) -> dict[str, np.ndarray]:
-    """The state a long table goes on from, its hash checked first.
+@dataclass(frozen=True)
+class Continued:
+    """A long table that goes on: its parts, what it says of itself, and its state."""
 
-    Raises
-    ------
-    IntegrityError
-        It is missing or damaged.
+    table: LongTable
+    about: dict
+    state: dict[str, np.ndarray]
+
+
+def open_long(path: Path, stream: TableStream, recipe: str) -> Continued | None:
+    """Bring ``stream`` to where a long table ends; None where there is none, or a damaged one, or of another recipe.
+
+    Closed parts are only looked for, not read.
     """
-    name, digest = about["state"]
     try:
+        file, about = open_sealed(path / OPEN)
+        rows = from_arrow(read_columns(file, path / OPEN))
+        if about.get("recipe") != recipe:
+            return None
+        name, digest = about["state"]
         payload = (path / name).read_bytes()
-    except OSError as error:
-        raise IntegrityError(f"{path / name}: cannot be read ({error.strerror}); build the table again") from error
-    if hashlib.sha256(payload).hexdigest() != digest:
-        raise IntegrityError(f"{path / name}: damaged; build the table again")
-    with np.load(BytesIO(payload), allow_pickle=False) as file:
-        return dict(file)
-
-
-def open_part(path: Path) -> tuple[Columns, dict]:
-    """The rows of a long table's open part, and what it says of the table."""
-    file, about = open_sealed(path / OPEN)
-    return from_arrow(read_columns(file, path / OPEN)), about
+    except (IntegrityError, OSError):
+        return None
+    parts = tuple((part, seal) for part, seal in about["parts"])
+    if hashlib.sha256(payload).hexdigest() != digest or not all((path / part).exists() for part, _ in parts):
+        return None
+    with np.load(BytesIO(payload), allow_pickle=False) as arrays:
+        state = dict(arrays)
+    settled = about["settled_rows"]
+    stream.restore(state, slice_columns(rows, settled, None))
+    table = LongTable(path, parts, about["closed_rows"])
+    table.append(slice_columns(rows, 0, settled))
+    return Continued(table, about, state)

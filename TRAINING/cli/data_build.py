@@ -20,6 +20,7 @@ def build(
     features: str = FEATURES,
     features_from: str = FEATURES_FROM,
     symbols: str = typer.Option(None, help="Symbols, A,B. [default: all]"),
+    newest: bool = typer.Option(False, "--newest", help="Trust older bars: read only what long tables go on with."),
     jobs: int = typer.Option(None, min=1, help="Symbols at once. [default: the cores]"),
     config: list[Path] = typer.Option([], help="The user's own run config (bars.yaml, labels.yaml, ...); repeatable."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
@@ -27,35 +28,62 @@ def build(
 ) -> None:
     """Compute features and labels of every symbol.
 
-    Tables that are up to date already are left alone, and long ones whose bars have grown are continued.
+    Tables that are up to date already are left alone, and long ones whose bars have grown are continued: after the
+    older bars have been verified, or with --newest without reading them.
     """
     from joblib import cpu_count
 
     from CONFIG.config_loader import load_run_config
     from CONFIG.errors import ConfigError
-    from DATA_PROCESSING.labeled import TableBuilder, label_panel, needs_others
-    from DATA_PROCESSING.sources import read_panel
 
-    feature_settings = load_run_config("features", feature_overrides(features, features_from), config)
     horizons = {} if horizon is None else {"horizon": int(horizon) if horizon.isdecimal() else horizon}
-    label_settings = load_run_config("labels", horizons, config)
-    others = needs_others(feature_settings, label_settings)
-    panel = read_panel(source, load_run_config("bars", files=config), names(symbols, "--symbols"), others=others)
-    builder = TableBuilder(panel, feature_settings, label_settings)
+    settings = {
+        "bars": load_run_config("bars", files=config),
+        "features": load_run_config("features", feature_overrides(features, features_from), config),
+        "labels": load_run_config("labels", horizons, config),
+    }
+    jobs, wanted = jobs or cpu_count(), names(symbols, "--symbols")
     try:
-        with progress().stage("label", len(panel.symbols)) as step:
-            made = label_panel(builder, output_dir, jobs=jobs or cpu_count(), on_step=step)
+        continued = _continue(source, output_dir, settings, jobs) if newest else []
+        made, kept, problems = _build(source, output_dir, settings, wanted, set(continued), jobs)
     except OSError as error:
         raise ConfigError(
             f"{output_dir}: cannot write there ({error.strerror}); choose another --output-dir"
         ) from error
-    kept = len(panel.symbols) - len(made)
-    problems = panel.quality[panel.quality["problem"] != ""]
     if as_json:
-        told = {"folder": str(output_dir), "made": made, "kept": kept}
-        typer.echo(json.dumps({**told, "problems": dict(problems[["symbol", "problem"]].to_numpy())}))
+        told = {"folder": str(output_dir), "made": made, "kept": kept, "continued": continued, "problems": problems}
+        typer.echo(json.dumps(told))
     else:
-        console().print(f"{output_dir}: {len(made)} tables made, {kept} up to date already", markup=False)
-    for row in problems.itertuples():
-        typer.echo(f"left out: {row.symbol}: {row.problem}", err=True)
-    raise typer.Exit(6 if len(problems) else 0)
+        told = f", {len(continued)} continued" if newest else ""
+        console().print(f"{output_dir}: {len(made)} tables made, {kept} up to date already{told}", markup=False)
+    for symbol, problem in problems.items():
+        typer.echo(f"left out: {symbol}: {problem}", err=True)
+    raise typer.Exit(6 if problems else 0)
+
+
+def _continue(source: str, folder: Path, settings: dict[str, dict], jobs: int) -> list[str]:
+    from DATA_PROCESSING.labeled.update import add_newest
+
+    with progress().stage("newest", len(list(folder.glob("*/open.parquet")))) as step:
+        return add_newest(source, folder, settings, jobs=jobs, on_step=step)
+
+
+def _build(
+    source: str, folder: Path, settings: dict[str, dict], wanted: list[str] | None, done: set[str], jobs: int
+) -> tuple[list[str], int, dict[str, str]]:
+    """Build the tables that are not done; returns the symbols made, how many were there, and what is wrong."""
+    from DATA_PROCESSING.labeled import TableBuilder, label_panel, needs_others
+    from DATA_PROCESSING.sources import open_source, read_panel
+
+    if done:
+        known = open_source(source, settings["bars"]).sizes()
+        wanted = [symbol for symbol in (known if wanted is None else wanted) if symbol not in done]
+        if not wanted:
+            return [], 0, {}
+    others = needs_others(settings["features"], settings["labels"])
+    panel = read_panel(source, settings["bars"], wanted, others=others)
+    builder = TableBuilder(panel, settings["features"], settings["labels"])
+    with progress().stage("label", len(panel.symbols)) as step:
+        made = label_panel(builder, folder, jobs=jobs, on_step=step)
+    problems = panel.quality[panel.quality["problem"] != ""]
+    return made, len(panel.symbols) - len(made), dict(problems[["symbol", "problem"]].to_numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from CONFIG.errors import IntegrityError
 from DATA_PROCESSING.labeled import TableBuilder, label_panel, labeled_files, read_info, read_table, table_path
 from DATA_PROCESSING.labeled import write as writing
 from DATA_PROCESSING.labeled.stream import RowDigest
+from DATA_PROCESSING.labeled.update import add_newest
 from DATA_PROCESSING.panel import Panel
 from DATA_PROCESSING.sources import read_panel
 
@@ -163,3 +165,55 @@ def test_a_fingerprint_does_not_depend_on_chunks_but_on_every_value():
     assert digest(rows) == digest(rows, 1, 127, 128, 129, 400) == digest(rows, *range(1, 500))
     for other in (rows.assign(x=rows["x"] + (rows.index == 317)), rows.iloc[1:], rows.iloc[:-1]):
         assert digest(other) != digest(rows)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A folder of bars, and a way to let it grow."""
+    folder = tmp_path / "bars"
+    folder.mkdir()
+
+    def grow(panel: Panel) -> None:
+        for symbol, bars in panel.everyone.items():
+            bars.drop(columns="session").to_parquet(folder / f"{symbol}.parquet", row_group_size=500)
+
+    return folder, grow
+
+
+@pytest.mark.parametrize("features", [SIMPLE, COMPREHENSIVE], ids=["simple", "comprehensive"])
+def test_the_newest_bars_alone_make_the_same_table(panel, tmp_path, source, features):
+    folder, grow = source
+    settings = {"bars": BARS, "features": features, "labels": LABELS}
+    grow(until(panel, 2000))
+    label_panel(TableBuilder(read_panel(folder, BARS), features, LABELS), tmp_path / "tables")
+    for rows in (2001, 2002, 2040, 2300, 2300):
+        grow(until(panel, rows))
+        assert add_newest(folder, tmp_path / "tables", settings) == SYMBOLS
+        builder = TableBuilder(read_panel(folder, BARS), features, LABELS)
+        assert_tables_are(builder, tmp_path / "tables")
+        assert label_panel(builder, tmp_path / "tables") == []
+
+
+@pytest.mark.parametrize("change", ["a factor", "a setting", "a gap", "excess", "no table"])
+def test_what_cannot_go_on_is_left_to_a_full_build(panel, tmp_path, source, change):
+    folder, grow = source
+    before, after = until(panel, 2000), until(panel, 2010)
+    labels = LABELS | {"excess": change == "excess"}
+    grow(before)
+    label_panel(TableBuilder(read_panel(folder, BARS), SIMPLE, labels), tmp_path / "tables")
+    bars = after.bars["IBM"].copy()
+    if change == "a factor":
+        bars[["open", "high", "low", "close"]] *= 0.99
+    elif change == "a gap":
+        bars = bars.iloc[:-10]
+        bars = bars.drop(index=bars.index[-30])
+    elif change == "a setting":
+        labels = LABELS | {"barrier": 2.0}
+    elif change == "no table":
+        shutil.rmtree(table_path(tmp_path / "tables", "IBM"))
+    grow(replace(after, bars=after.bars | {"IBM": bars}, others=None))
+    done = add_newest(folder, tmp_path / "tables", {"bars": BARS, "features": SIMPLE, "labels": labels})
+    assert done == ([] if change in ("a setting", "excess") else ["AAPL", "GOOG", "MSFT"])
+    builder = TableBuilder(read_panel(folder, BARS), SIMPLE, labels)
+    assert label_panel(builder, tmp_path / "tables") == sorted({*SYMBOLS} - {*done})
+    assert_tables_are(builder, tmp_path / "tables")

@@ -1,0 +1,73 @@
+"""New bars at the end of long tables, without reading the bars before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from CONFIG.errors import BarzooError
+from DATA_PROCESSING.labeled.build import TableBuilder
+from DATA_PROCESSING.labeled.read import OPEN, read_info
+from DATA_PROCESSING.panel import UnusableSource, build_panel
+from DATA_PROCESSING.sources import open_source
+
+
+def add_newest(
+    source: str | Path,
+    folder: Path,
+    settings: dict[str, dict],
+    *,
+    jobs: int = 1,
+    on_step: Callable[[str], None] = lambda symbol: None,
+) -> list[str]:
+    """Continue the long tables of a folder with the newest bars of a SOURCE.
+
+    Only bars from where the tables' last ones begin are read; the older ones are trusted to be what they were.
+
+    Parameters
+    ----------
+    source : str or Path
+    folder : Path
+    settings : dict of str to dict
+        The run configs ``bars``, ``features`` and ``labels``.
+    jobs : int
+        Symbols at once.
+    on_step : callable
+        Told each symbol that is ready.
+
+    Returns
+    -------
+    list of str
+        The symbols whose tables are up to date now. All others, short ones among them, are for `label_panel`.
+    """
+    from joblib import Parallel, delayed
+
+    starts = {}
+    for path in Path(folder).glob(f"*/{OPEN}"):
+        try:
+            info = read_info(path.parent, 1)
+        except BarzooError:
+            continue
+        starts[info.symbol] = pd.Timestamp(info.tail_start)
+    if not starts or settings["bars"]["resample"]:  # a bucket may begin before what is read
+        return []
+    opened = open_source(source, settings["bars"])
+    table, problems = opened.read(None, start=min(starts.values()))
+    try:
+        panel = build_panel(opened.name, table, problems, settings["bars"])
+    except UnusableSource:
+        return []
+    builder = TableBuilder(panel, settings["features"], settings["labels"])
+
+    def add(symbol: str) -> str | None:
+        return symbol if builder.add_newest(Path(folder), symbol) else None
+
+    calls = (delayed(add)(symbol) for symbol in panel.symbols if symbol in starts)
+    done = []
+    for symbol in Parallel(jobs, backend="threading", return_as="generator_unordered")(calls):
+        if symbol is not None:
+            done.append(symbol)
+            on_step(symbol)
+    return sorted(done)
