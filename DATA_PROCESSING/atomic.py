@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -25,14 +27,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, payload: bytes | str) -> None:
-    """Replace ``path`` with ``payload`` in one step: under a temporary name, synced, then renamed."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path; what is written there replaces ``path`` in one step, unless the block raises."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write_durably(temporary, payload.encode() if isinstance(payload, str) else payload)
+        yield temporary
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def write_atomically(path: Path, payload: bytes | str) -> None:
+    """Replace ``path`` with ``payload`` in one step: under a temporary name, synced, then renamed."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(payload.encode() if isinstance(payload, str) else payload)

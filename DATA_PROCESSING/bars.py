@@ -16,9 +16,10 @@ import pandas as pd
 from CONFIG.errors import DataError
 from DATA_PROCESSING.adjust import adjustable
 from DATA_PROCESSING.columns import BAR_COLUMNS, PRICE_COLUMNS
-from DATA_PROCESSING.headers import name_columns, read_numbers, read_timestamps
+from DATA_PROCESSING.headers import name_columns, read_numbers
 from DATA_PROCESSING.sessions import OUTSIDE, Clock, assign_sessions, row_sessions
 from DATA_PROCESSING.symbols import printable, symbol_faults
+from DATA_PROCESSING.times import read_timestamps
 
 TEXT_IN = "text in "
 

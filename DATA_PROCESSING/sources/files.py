@@ -1,124 +1,195 @@
-"""CSV and Parquet: a folder with a file per symbol, or one file."""
+"""CSV and Parquet files as a SOURCE: a folder with files per symbol, a panel file, partitions, archives, URLs."""
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-from urllib.parse import unquote
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from CONFIG.errors import DataError
-from DATA_PROCESSING.bars import read_table
-from DATA_PROCESSING.headers import MISSING, TEXT_COLUMNS, name_columns
-from DATA_PROCESSING.symbols import printable, symbol_of
-
-ENDINGS = (".csv", ".parquet")
-PARTITION = "symbol="
+from DATA_PROCESSING.sources.formats import BarFile, Keys, open_file
+from DATA_PROCESSING.sources.source import Part, empty_table, make_table, plausible, read_in_order, symbol_text, within
+from DATA_PROCESSING.sources.storage import StoredFile, list_files, safe_name
 
 
-def list_files(source: Path) -> list[Path]:
-    """The bar files of a folder and of its partitions (``symbol=AAPL/...``), or the one file itself.
+class FileSource:
+    """Bar files, see `DATA_PROCESSING.sources.source.Source`.
+
+    Parameters
+    ----------
+    source : str
+        A path or a URL.
+    settings : dict
+        The run config ``bars``.
+    keep_text : bool
+        See `DATA_PROCESSING.sources.source.make_table`.
 
     Raises
     ------
     DataError
-        Nothing at that path, or no file of a kind we read.
+        Nothing there.
+    ConfigError
+        A URL that cannot be opened.
     """
-    where = printable(str(source))
-    try:
-        if not source.exists():
-            raise DataError(f"{where}: no such file or folder; a SOURCE is demo, a folder of bar files, or a file")
-        if source.is_file():
-            if source.suffix.lower() not in ENDINGS:
-                raise DataError(f"{where}: not a bar file; files end in {' or '.join(ENDINGS)}, got {source.suffix!r}")
-            return [source]
-        paths = [*source.iterdir(), *(path for folder in source.glob(f"{PARTITION}*/") for path in folder.iterdir())]
-    except OSError as error:
-        raise DataError(f"{where}: cannot be read ({error.strerror})") from error
-    paths = sorted(path for path in paths if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
-    if not paths:
-        raise DataError(f"{where}: the folder holds no {' or '.join(ENDINGS)} file")
-    return paths
 
+    def __init__(self, source: str, settings: dict, keep_text: bool = False) -> None:
+        self.name = safe_name(source)
+        self._tz, self._mapping, self._keep_text = settings["tz"], settings["columns"], keep_text
+        self._stored = list_files(source)
 
-def symbol_of_file(path: Path) -> str:
-    """The symbol of a file without a symbol column: its partition's, or what its name encodes."""
-    folder = path.parent.name
-    return unquote(folder.removeprefix(PARTITION)) if folder.startswith(PARTITION) else symbol_of(path.stem)
+    @cached_property
+    def _files(self) -> tuple[list[BarFile], dict[StoredFile, str]]:
+        """The files that can be opened, and why others cannot."""
+        opened, failed = [], {}
+        for stored in self._stored:
+            try:
+                opened.append(open_file(stored, self._mapping))
+            except DataError as error:
+                failed[stored] = str(error)
+        return opened, failed
 
+    @cached_property
+    def _counts(self) -> tuple[list[tuple[BarFile, dict[str, int | None]]], dict[StoredFile, str]]:
+        """The rows of each symbol in each file, and why others have none."""
+        opened, failed = self._files
+        counts, failed = [], dict(failed)
+        for file in opened:
+            try:
+                counts.append((file, file.symbol_counts if file.has_symbols else {_symbol(file): file.count()}))
+            except DataError as error:
+                failed[file.stored] = str(error)
+        return counts, failed
 
-def read_tables(source: Path, tz: str) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Read every file of a SOURCE.
+    def sizes(self) -> dict[str, int | None]:
+        """See `Source`; a CSV file of one symbol does not tell its rows, one of many does."""
+        sizes: dict[str, int | None] = {}
+        for _, counts in self._counts[0]:
+            for symbol, count in counts.items():
+                before = sizes.get(symbol, 0)
+                sizes[symbol] = None if count is None or before is None else before + count
+        return sizes
 
-    Returns
-    -------
-    table : DataFrame
-        All rows, as `DATA_PROCESSING.bars.read_table` returns them; empty where no file could be read.
-    problems : dict of str to str
-        The files that could not be read, and why, under their symbols (their names where that symbol is taken).
-    """
-    tables: list[pd.DataFrame] = []
-    failed: dict[Path, str] = {}
-    for path in list_files(source):
-        where = printable(str(path))
+    def problems(self) -> dict[str, str]:
+        """See `Source`."""
+        return self._told(self._counts[1], set(self.sizes()))
+
+    def _told(self, failed: dict[StoredFile, str], known: set[str]) -> dict[str, str]:
+        problems: dict[str, str] = {}
+        for stored in sorted(failed, key=self._stored.index):
+            symbol = symbol_text(stored.symbol)
+            problems[stored.inner if symbol in known or symbol in problems else symbol] = failed[stored]
+        return problems
+
+    def read(
+        self,
+        symbols: list[str] | None = None,
+        start: pd.Timestamp | None = None,
+        end: pd.Timestamp | None = None,
+    ) -> tuple[pd.DataFrame, dict[str, str]]:
+        """See `Source`; files of other symbols are not read, nor are the row groups of a Parquet file."""
+        opened, failed = self._files
+        failed, tables, wanted = dict(failed), [], None if symbols is None else set(symbols)
+        for file in opened:
+            if wanted is None or file.has_symbols or _symbol(file) in wanted:
+                try:
+                    tables.append(self._table(file, wanted, start, end))
+                except DataError as error:
+                    failed[file.stored] = str(error)
+                file.let_go()
+        tables = [table for table in tables if len(table)]
+        table = pd.concat(tables, ignore_index=True) if tables else empty_table()
+        if wanted is not None:
+            failed = {stored: problem for stored, problem in failed.items() if symbol_text(stored.symbol) in wanted}
+        return table, self._told(failed, set(table["symbol"].unique()))
+
+    def _table(
+        self, file: BarFile, wanted: set[str] | None, start: pd.Timestamp | None, end: pd.Timestamp | None
+    ) -> pd.DataFrame:
+        keys = file.keys()
+        timestamps = keys.times.in_utc(self._tz, file.where, keys.codes)
+        chosen = within(timestamps, start, end)
+        if wanted is not None and file.has_symbols:
+            of_wanted = np.array([symbol in wanted for symbol in keys.symbols])[keys.codes]
+            chosen = of_wanted if chosen is None else chosen & of_wanted
+        rows = np.arange(len(timestamps)) if chosen is None else np.flatnonzero(chosen)
+        if not len(rows):
+            return empty_table()
+        values = file.rows(None if chosen is None or chosen.all() else chosen)
+        named = pd.Categorical.from_codes(keys.codes[rows], keys.symbols) if file.has_symbols else keys.symbols[0]
+        faults = keys.times.of(rows).faults(timestamps[rows])
+        return make_table(file.where, values, named, timestamps[rows], faults, rows, self._keep_text)
+
+    def chunks(
+        self, symbol: str, start: pd.Timestamp | None = None, end: pd.Timestamp | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """See `Source`."""
+        files = self._files_of(symbol)
         try:
-            tables.append(read_table(_read_file(path, where), where, tz, symbol_of_file(path)))
-        except DataError as error:
-            failed[path] = str(error)
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["symbol"])
-    known = set(table["symbol"].unique())
-    problems: dict[str, str] = {}
-    for path, problem in failed.items():
-        symbol = printable(symbol_of_file(path))
-        taken = symbol in known or symbol in problems
-        problems[printable(str(path.relative_to(source))) if taken else symbol] = problem
-    return table, problems
+            parts = [_part(file, symbol) for file in files]
+            yield from read_in_order(symbol, parts, self._tz, start, end, self._keep_text)
+        finally:
+            for file in files:
+                file.let_go()
+
+    def timestamps(self) -> pd.DatetimeIndex | None:
+        """See `Source`; only Parquet files tell."""
+        found = [np.empty(0, "datetime64[ns]")]
+        for file in self._files[0]:
+            if file.stored.ending != ".parquet":
+                return None
+            try:
+                keys = file.keys()
+                times = keys.times.in_utc(self._tz, file.where, keys.codes)
+                valid = [plausible(batch) for batch in file.batches()]
+            except DataError:  # no row of it will be read
+                continue
+            if any(of_batch is None for of_batch in valid):
+                return None
+            found.append(np.unique(times[np.concatenate(valid) & ~np.isnat(times)]))
+        return pd.DatetimeIndex(np.unique(np.concatenate(found)), tz="UTC")
+
+    def state(self, symbol: str) -> str:
+        """See `Source`: names, sizes and times of change of the symbol's files."""
+        about = [f"{file.stored.inner} {file.stored.state}" for file in self._files_of(symbol)]
+        return hashlib.sha256("\n".join(about).encode()).hexdigest()
+
+    @cached_property
+    def _by_symbol(self) -> dict[str, list[BarFile]]:
+        found: dict[str, list[BarFile]] = {}
+        for file, counts in self._counts[0]:
+            for symbol in counts:
+                found.setdefault(symbol, []).append(file)
+        return found
+
+    def _files_of(self, symbol: str) -> list[BarFile]:
+        if symbol not in self._by_symbol:
+            raise DataError(self.problems().get(symbol, f"{self.name}: no symbol {symbol!r}"))
+        return self._by_symbol[symbol]
 
 
-def _read_file(path: Path, where: str) -> pd.DataFrame:
-    """The columns of a file that mean something to us, under their own names; texts as categories."""
-    try:
-        table = _read_parquet(path, where) if path.suffix.lower() == ".parquet" else _read_csv(path, where)
-        return table.to_pandas(ignore_metadata=True, date_as_object=False, strings_to_categorical=True)
-    except DataError:
-        raise
-    except (pa.ArrowException, csv.Error, OSError, ValueError, KeyError) as error:  # what damaged bytes lead to
-        reason = printable(str(error).partition("\n")[0][:200])
-        raise DataError(f"{where}: cannot be read ({reason}); is it a whole {path.suffix} file?") from error
+def _symbol(file: BarFile) -> str:
+    return symbol_text(file.stored.symbol)
 
 
-def _read_csv(path: Path, where: str) -> pa.Table:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        header = next(filter(None, csv.reader(file)), None)
-    if header is None:
-        raise DataError(f"{where}: the file is empty")
-    names = name_columns(header, where)
+def _part(file: BarFile, symbol: str) -> Part:
+    keys: Keys = file.keys()
+    code = keys.symbols.index(symbol)
+    is_adjusted = bool(keys.is_adjusted[code])
+    chosen = keys.codes == code
+    if chosen.all():
+        return Part(file.where, keys.times, range(len(chosen)), is_adjusted, file.batches)
+    rows = np.flatnonzero(chosen)
 
-    def read(number: pa.DataType) -> pa.Table:
-        types = {column: pa.string() if name in TEXT_COLUMNS else number for column, name in names.items()}
-        options = pa_csv.ConvertOptions(
-            include_columns=list(names),
-            column_types=types,
-            null_values=MISSING,
-            strings_can_be_null=False,  # a symbol may be called NA
-        )
-        one_thread = pa_csv.ReadOptions(use_threads=False)  # so that errors name the line
-        return pa_csv.read_csv(path, read_options=one_thread, convert_options=options)
+    def batches() -> Iterator[pa.Table]:
+        first = 0
+        for batch in file.batches():
+            here = chosen[first : first + len(batch)]
+            first += len(batch)
+            if here.any():
+                yield batch.filter(pa.array(here))
 
-    try:
-        return read(pa.float64())
-    except pa.ArrowInvalid:  # some text among the numbers: a bad row, not a bad file
-        return read(pa.string())
-
-
-def _read_parquet(path: Path, where: str) -> pa.Table:
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        names = name_columns(file.schema_arrow.names, where)
-        for column in names:
-            if pa.types.is_nested(file.schema_arrow.field(column).type):
-                raise DataError(f"{where}: the column {column!r} holds lists or records; expected one value a row")
-        return file.read(columns=list(names))
+    return Part(file.where, keys.times.of(rows), rows, is_adjusted, batches)

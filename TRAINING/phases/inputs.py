@@ -17,6 +17,7 @@ from DATA_PROCESSING.columns import feature_columns, target_columns
 from DATA_PROCESSING.panel import Panel
 from DATA_PROCESSING.sessions import panel_sessions, row_sessions
 from DATA_PROCESSING.sources import read_panel
+from DATA_PROCESSING.sources.storage import safe_name
 from DATA_PROCESSING.symbols import symbol_of
 
 
@@ -108,7 +109,7 @@ def open_inputs(
         Told in a sentence what is read.
     """
     source = source or default_source()
-    on_read(f"reading {source}")
+    on_read(f"reading {safe_name(source)}")
     paths = labeled.labeled_files(Path(source)) if source != "demo" else []
     if paths:
         if feature_overrides:
@@ -132,7 +133,7 @@ def open_inputs(
     }
     problems = dict(panel.quality.loc[panel.quality["problem"] != "", ["symbol", "problem"]].to_numpy())
     settings = {"bars": bars_settings, "features": features, "labels": labels}
-    return Inputs(source, known, problems, panel.sessions, panel.quality, builder, settings)
+    return Inputs(panel.name, known, problems, panel.sessions, panel.quality, builder, settings)
 
 
 def _measured_horizon(table: pd.DataFrame, default: int | str) -> int | str:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import sys
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -14,8 +17,11 @@ from hypothesis import strategies as st
 
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import ConfigError, DataError
-from DATA_PROCESSING.bars import Panel, bars_fingerprint
-from DATA_PROCESSING.sources import read_panel
+from DATA_PROCESSING.bars import bars_fingerprint
+from DATA_PROCESSING.panel import Panel
+from DATA_PROCESSING.sources import open_source, read_panel
+from DATA_PROCESSING.sources.formats import BarFile
+from DATA_PROCESSING.sources.storage import safe_name
 
 SETTINGS = load_run_config("bars")
 FB = pd.DataFrame(stocks.FB)  # date, open, high, low, close, volume, adj_close: 196 rows
@@ -112,10 +118,19 @@ def test_files_are_named_after_their_symbols(tmp_path):
 
 
 def test_partitions(tmp_path):
-    for folder in ("symbol=BRK%2FB", "symbol=FB", "year=2020"):
-        (tmp_path / folder).mkdir()
-        YAHOO.to_parquet(tmp_path / folder / "part-0.parquet")
-    assert list(panel_of(tmp_path).bars) == ["BRK/B", "FB"]
+    for folder in ("symbol=BRK%2FB", "ticker=FB/year=2012/month=5", "year=2020", "_delta_log", ".tmp"):
+        (tmp_path / folder).mkdir(parents=True)
+        YAHOO.to_parquet(tmp_path / folder / "IBM.parquet")
+    panel = panel_of(tmp_path)
+    assert list(panel.bars) == ["BRK/B", "FB", "IBM"]
+    assert all(same_bars(panel, symbol) for symbol in panel.bars)
+
+
+def test_a_partition_of_dates_is_a_column(tmp_path):
+    for date, rows in YAHOO[:3].groupby("Date"):
+        (tmp_path / f"date={date}").mkdir()
+        rows.drop(columns="Date").assign(symbol="FB").to_parquet(tmp_path / f"date={date}" / "part-0.parquet")
+    assert panel_of(tmp_path).bars["FB"]["timestamp"].tolist() == DEMO["timestamp"][:3].tolist()
 
 
 @pytest.mark.parametrize(
@@ -150,6 +165,13 @@ def test_a_byte_order_mark_and_empty_lines_are_skipped(tmp_path, mark):
     text = mark + YAHOO.to_csv(index=False).replace("\n", "\r\n") + "\r\n\r\n"
     (tmp_path / "FB.csv").write_bytes(text.encode())
     assert same_bars(panel_of(tmp_path), "FB")
+
+
+def test_a_partition_of_dates_beside_a_timestamp_that_the_user_names(tmp_path):
+    (tmp_path / "date=2012-05-18").mkdir()
+    YAHOO.rename(columns={"Date": "start"}).to_parquet(tmp_path / "date=2012-05-18" / "FB.parquet")
+    assert same_bars(panel_of(tmp_path, columns={"timestamp": "start"}), "FB")
+    assert len(open_source(tmp_path, SETTINGS | {"columns": {"timestamp": "start"}}).read(["FB"])[0]) == 196
 
 
 # --- several files for one symbol
@@ -232,6 +254,7 @@ def test_thousands_separators_are_text_in_a_number(tmp_path):
 
 def test_a_folder_of_that_name_and_a_broken_link_are_named(tmp_path):
     (tmp_path / "A.csv").mkdir()
+    (tmp_path / "A.csv" / "part-0.csv").write_text("x")
     (tmp_path / "B.parquet").symlink_to(tmp_path / "nowhere")
     YAHOO.to_csv(tmp_path / "FB.csv", index=False)
     panel = panel_of(tmp_path)
@@ -240,14 +263,13 @@ def test_a_folder_of_that_name_and_a_broken_link_are_named(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names of bytes")
-def test_a_file_name_that_is_no_text_is_named(tmp_path):
+def test_a_file_name_that_is_no_text_is_escaped(tmp_path):
     YAHOO.to_csv(tmp_path / "FB.csv", index=False)
     try:
         os.rename(tmp_path / "FB.csv", os.fsencode(tmp_path) + b"/caf\xe9.csv")
     except OSError:
         pytest.skip("the file system refuses such names")
-    with pytest.raises(DataError, match=r"caf\\udce9\.csv: cannot be read"):
-        panel_of(tmp_path)
+    assert list(panel_of(tmp_path).bars) == [r"caf\udce9"]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -268,7 +290,9 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path, noise, place, with_
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(DataError, match="no such file or folder; a SOURCE is demo, a folder of bar files, or a file"):
+    with pytest.raises(
+        DataError, match="no such file or folder; a SOURCE is demo, a folder of bar files, a file, or a URL"
+    ):
         panel_of(tmp_path / "none")
     with pytest.raises(DataError, match="the folder holds no .csv or .parquet file"):
         panel_of(tmp_path)
@@ -276,7 +300,7 @@ def test_nothing_there(tmp_path):
     (tmp_path / ".FB.csv").write_text(CSV)
     with pytest.raises(DataError, match="the folder holds no .csv or .parquet file"):
         panel_of(tmp_path)
-    with pytest.raises(DataError, match=r"README\.txt: not a bar file; files end in .csv or .parquet, got '.txt'"):
+    with pytest.raises(DataError, match=r"README\.txt: not a bar file; files end in .csv or .parquet .*, got '.txt'"):
         panel_of(tmp_path / "README.txt")
 
 
@@ -301,3 +325,252 @@ def test_chosen_symbols(tmp_path):
 def test_a_wrong_zone_is_refused_even_if_no_file_needs_it():
     with pytest.raises(ConfigError, match="is no time zone"):
         panel_of("demo", tz="Amercia/New_York")
+
+
+# --- packed, nested, far away
+
+
+def zip_of(path, **members: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name.replace("__", "/"), text)
+
+
+@pytest.mark.parametrize("name", ["FB.csv.gz", "FB.CSV.GZ"])
+def test_a_packed_file(tmp_path, name):
+    (tmp_path / name).write_bytes(gzip.compress(CSV.encode()))
+    assert same_bars(panel_of(tmp_path), "FB")
+    assert same_bars(panel_of(tmp_path / name), "FB")
+
+
+def test_an_archive_is_as_if_its_files_lay_beside_it(tmp_path):
+    zip_of(tmp_path / "a.zip", **{"bars/FB.csv": CSV, "bars/IBM.CSV": CSV, "readme.txt": "x", "__MACOSX/._FB.csv": "x",
+                                  "symbol=NO/part.csv": CSV})  # fmt: skip
+    (tmp_path / "MSFT.csv").write_text(CSV)
+    panel = panel_of(tmp_path)
+    assert list(panel.bars) == ["FB", "IBM", "MSFT", "NO"]
+    assert all(same_bars(panel, symbol) for symbol in panel.bars)
+    assert list(panel_of(tmp_path / "a.zip").bars) == ["FB", "IBM", "NO"]
+
+
+def test_a_folder_per_symbol(tmp_path):
+    for folder in ("FB", "BRK%2FB/daily", "IBM.parquet"):
+        (tmp_path / folder).mkdir(parents=True)
+    YAHOO[:50].to_csv(tmp_path / "FB" / "2012.csv", index=False)
+    YAHOO[50:].to_parquet(tmp_path / "FB" / "2013.parquet")
+    zip_of(tmp_path / "BRK%2FB" / "daily" / "all.zip", **{"2012.csv": YAHOO[:90].to_csv(index=False),
+                                                          "2013.csv": YAHOO[90:].to_csv(index=False)})  # fmt: skip
+    YAHOO.to_parquet(tmp_path / "IBM.parquet" / "part-0.parquet")
+    panel = panel_of(tmp_path)
+    assert list(panel.bars) == ["BRK/B", "FB", "IBM"]
+    assert all(same_bars(panel, symbol) for symbol in panel.bars)
+
+
+def test_a_folder_that_links_to_itself(tmp_path):
+    YAHOO.to_csv(tmp_path / "FB.csv", index=False)
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert list(panel_of(tmp_path).bars) == ["FB"]
+
+
+PACKED = {
+    "a cut gz": ("FB.csv.gz", gzip.compress(CSV.encode())[:-500], "cannot be read"),
+    "no gz": ("FB.csv.gz", CSV.encode(), "cannot be read .*; is it a whole .csv.gz file"),
+    "no zip": ("FB.zip", CSV.encode(), "cannot be read"),
+    "an empty zip": ("FB.zip", b"PK\x05\x06" + bytes(18), "the archive holds no .csv file"),
+}
+
+
+@pytest.mark.parametrize(("name", "payload", "told"), PACKED.values(), ids=PACKED)
+def test_a_damaged_archive(tmp_path, name, payload, told):
+    (tmp_path / name).write_bytes(payload)
+    with pytest.raises(DataError, match=rf"{re.escape(name)}: {told}"):
+        panel_of(tmp_path)
+    YAHOO.to_csv(tmp_path / "GOOD.csv", index=False)
+    assert panel_of(tmp_path).quality["symbol"].tolist() == ["FB", "GOOD"]
+
+
+def test_a_damaged_member_is_one_symbol_less(tmp_path):
+    path = tmp_path / "a.zip"
+    zip_of(path, **{"FB.csv": CSV, "IBM.csv": CSV})
+    path.write_bytes(path.read_bytes().replace(b"2012-05-21,", b"2012-05-2x,", 1))
+    panel = panel_of(path)
+    assert list(panel.bars) == ["IBM"]
+    assert "a.zip/FB.csv: cannot be read (Bad CRC-32" in panel.quality["problem"][0]
+
+
+@pytest.fixture
+def memory():
+    """An empty file system in memory, behind the URL ``memory://``."""
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    yield system
+    system.store.clear()
+
+
+def test_a_folder_behind_a_url(memory):
+    memory.pipe({"/bars/FB.csv": CSV.encode(), "/bars/symbol=IBM/year=2012/part.parquet": YAHOO.to_parquet(),
+                 "/bars/MSFT/all.csv.gz": gzip.compress(CSV.encode()), "/bars/_temporary/x.csv": b"x",
+                 "/bars/.hidden.csv": b"x"})  # fmt: skip
+    panel = panel_of("memory://bars")
+    assert list(panel.bars) == ["FB", "IBM", "MSFT"]
+    assert all(same_bars(panel, symbol) for symbol in panel.bars)
+    assert list(panel_of("memory://bars/FB.csv").bars) == ["FB"]
+    with pytest.raises(DataError, match=r"^memory://nothing: no such file or folder"):
+        panel_of("memory://nothing")
+
+
+def test_a_file_url(tmp_path):
+    YAHOO.to_csv(tmp_path / "FB.csv", index=False)
+    assert same_bars(panel_of(tmp_path.as_uri()), "FB")
+
+
+def test_a_file_behind_a_url_that_is_damaged(memory):
+    memory.pipe({"/bars/FB.parquet": YAHOO.to_parquet()[:-9], "/bars/IBM.csv": CSV.encode()})
+    assert panel_of("memory://bars").quality["problem"].str.startswith("memory://bars/FB.parquet: cannot").tolist() == [
+        True, False
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("nonsense://bucket/bars", "Protocol not known"),
+        ("s3://bucket/bars", "s3fs"),
+        ("https://me:s3cret@example.invalid/bars.csv", "a URL with a password"),
+    ],
+)
+def test_a_url_that_cannot_be_opened(url, told):
+    with pytest.raises(ConfigError, match=told) as raised:
+        panel_of(url)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_url_without_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(ConfigError, match=re.escape('URLs need fsspec; pip install "barzoo[storage]"')):
+        panel_of("memory://bars")
+
+
+def test_a_database_without_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "DATA_PROCESSING.sources.sql", None)
+    with pytest.raises(ConfigError, match=re.escape('databases need SQLAlchemy; pip install "barzoo[storage]"')):
+        panel_of("sqlite:///bars.db?table=bars")
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("https://me:s3cret@host/a.csv?token=s3cret", "https://host/a.csv?..."),
+        ("https://s3cret@host/a.csv", "https://host/a.csv"),
+        ("s3://bucket/a@b/c.csv", "s3://bucket/a@b/c.csv"),
+        ("postgresql://me:s3@/cret@host/db?table=bars", "postgresql://me@host/db?table=bars"),
+        ("postgresql://me@host/db?table=bars&password=s3cret", "postgresql://me@host/db?..."),
+        ("sqlite:///bars.db?table=bars", "sqlite:///bars.db?table=bars"),
+        ("bars?@\n/", "bars?@\\n/"),
+    ],
+)
+def test_what_may_be_secret_is_not_printed(source, name):
+    assert safe_name(source) == name
+
+
+# --- some symbols, some days
+
+
+def test_files_of_other_symbols_are_not_read(tmp_path, monkeypatch):
+    for symbol in ("FB", "IBM"):
+        YAHOO.to_parquet(tmp_path / f"{symbol}.parquet")
+    read = []
+    monkeypatch.setattr(BarFile, "keys", lambda file, keys=BarFile.keys: read.append(file.where) or keys(file))
+    table, _ = open_source(tmp_path, SETTINGS).read(["IBM"])
+    assert set(table["symbol"]) == {"IBM"}
+    assert read == [str(tmp_path / "IBM.parquet")]
+
+
+def test_row_groups_of_other_symbols_are_not_read(tmp_path, monkeypatch):
+    table = pd.concat([YAHOO.assign(symbol=symbol) for symbol in "ABCD"])
+    table.to_parquet(tmp_path / "panel.parquet", row_group_size=len(YAHOO))
+    read = []
+
+    def groups(file, numbers, read_row_groups=pq.ParquetFile.read_row_groups, **given):
+        read.append(numbers)
+        return read_row_groups(file, numbers, **given)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", groups)
+    found, _ = open_source(tmp_path, SETTINGS).read(["B", "D"])
+    assert read == [[1, 3]]
+    whole, _ = open_source(tmp_path, SETTINGS).read()
+    expected = whole[whole["symbol"].isin(["B", "D"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_rows_of_a_range(tmp_path, ending):
+    YAHOO.to_parquet(tmp_path / "FB.parquet") if ending == "parquet" else YAHOO.to_csv(tmp_path / "FB.csv", index=False)
+    source = open_source(tmp_path, SETTINGS)
+    whole, _ = source.read()
+    start, end = pd.Timestamp("2012-06-01", tz="UTC"), pd.Timestamp("2012-07-02", tz="UTC")
+    inside = (whole["timestamp"] >= start) & (whole["timestamp"] < end)
+    pd.testing.assert_frame_equal(source.read(start=start, end=end)[0], whole[inside].reset_index(drop=True))
+    assert source.read(start=pd.Timestamp("2030", tz="UTC"))[0].empty
+    assert list(source.read([])[0].columns) == [name for name in whole if name != "adj_close"]
+
+
+def test_sizes_and_states(tmp_path):
+    YAHOO.to_parquet(tmp_path / "FB.parquet")
+    YAHOO[:5].to_csv(tmp_path / "IBM.csv", index=False)
+    pd.concat([YAHOO.assign(symbol="A"), YAHOO[:7].assign(symbol="FB")]).to_csv(tmp_path / "more.csv", index=False)
+    (tmp_path / "BAD.csv").write_text("x\n")
+    source = open_source(tmp_path, SETTINGS)
+    assert source.sizes() == {"FB": 203, "IBM": None, "A": 196}
+    assert list(source.problems()) == ["BAD"]
+    before = {symbol: source.state(symbol) for symbol in source.sizes()}
+    os.utime(tmp_path / "IBM.csv", ns=(1, 1))
+    after = {symbol: open_source(tmp_path, SETTINGS).state(symbol) for symbol in before}
+    assert [symbol for symbol in before if before[symbol] != after[symbol]] == ["IBM"]
+
+
+def test_the_lines_of_a_large_csv_file_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("DATA_PROCESSING.sources.formats._SMALL", 100)
+    (tmp_path / "A.csv").write_text(CSV)
+    (tmp_path / "B.csv").write_text(CSV.rstrip())
+    assert open_source(tmp_path, SETTINGS).sizes() == {"A": 196, "B": 196}
+
+
+# --- columns by the user's own names
+
+ODD = YAHOO.rename(columns={"Date": "bar start", "Close": "px_last", "High": "HI"})
+
+
+def test_columns_that_the_user_names(tmp_path):
+    ODD.assign(Close=1.0, Date="2000-01-01").to_csv(tmp_path / "FB.csv", index=False)
+    columns = {"timestamp": "Bar_Start", "close": "px_last", "high": "HI"}
+    assert same_bars(panel_of(tmp_path, columns=columns), "FB")
+
+
+def test_a_symbol_column_and_a_partition_that_the_user_names(tmp_path):
+    YAHOO.assign(contract="FB").to_parquet(tmp_path / "x.parquet")
+    assert same_bars(panel_of(tmp_path, columns={"symbol": "contract"}), "FB")
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "told"),
+    [
+        ({"close": "px_lst"}, DataError, "no column 'px_lst', which columns: .* calls close; did you mean 'px_last'"),
+        ({"close": "zzz"}, DataError, "no column 'zzz'.*; its columns are 'bar start', "),
+        ({"closee": "px_last"}, ConfigError, "columns: bars have no column 'closee'; did you mean 'close'"),
+        ({"close": "HI", "high": "HI"}, ConfigError, "close and high are both 'HI'"),
+    ],
+)  # fmt: skip
+def test_columns_that_make_no_sense(tmp_path, columns, error, told):
+    ODD.to_csv(tmp_path / "FB.csv", index=False)
+    with pytest.raises(error, match=told):
+        panel_of(tmp_path, columns=columns)
+
+
+def test_the_nearest_headers_are_suggested(tmp_path):
+    ODD.to_csv(tmp_path / "FB.csv", index=False)
+    with pytest.raises(DataError, match=r"no column timestamp, high, close; .*\? columns: \{close: px_last\}"):
+        panel_of(tmp_path)
