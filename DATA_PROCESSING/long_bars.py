@@ -12,7 +12,7 @@ import pandas as pd
 from CONFIG.errors import DataError
 from DATA_PROCESSING.adjust import adjust_bars, scale_bars, session_bars, split_factors
 from DATA_PROCESSING.bars import CleanRows, clean_rows
-from DATA_PROCESSING.resample import resample_bars
+from DATA_PROCESSING.resample import check_coarser, join_bars
 from DATA_PROCESSING.sessions import Clock, weekday
 
 LONG_ROWS = 1_000_000  # a symbol with more rows than this is never held as a whole
@@ -83,11 +83,11 @@ class LongBars:
             cut = int(np.searchsorted(sessions, begin))
             if cut:
                 # The first bar behind the cut shows that what lies before it is complete.
-                joined = resample_bars(rows.iloc[: cut + 1], interval, self.clock)
+                joined = join_bars(rows.iloc[: cut + 1], interval, self.clock)
                 yield joined[joined["session"].to_numpy("datetime64[D]") < begin].reset_index(drop=True)
             held = rows.iloc[cut:].reset_index(drop=True)
         if held is not None:
-            yield resample_bars(held, interval, self.clock)
+            yield join_bars(held, interval, self.clock)
 
 
 class Survey:
@@ -123,7 +123,7 @@ class Survey:
         self.bar_length = bar_length(bars)
         try:
             if long.settings["resample"]:
-                resample_bars(bars, long.settings["resample"], long.clock)
+                check_coarser(bars, long.settings["resample"])
         except DataError as error:
             self.problem = str(error)
 
@@ -167,10 +167,14 @@ def survey_all(long: dict[str, LongBars], problems: dict[str, str]) -> tuple[dic
         if found.rows and not found.problem:
             kept[symbol] = replace(bars, sessions=found.days(symbol)["session"].to_numpy("datetime64[D]"))
             if bars.settings["resample"]:
-                coarse = [own[["timestamp", "session"]] for own in bars.chunks()]
-                found.bar_length = bar_length(pd.concat(coarse))
-                sessions = np.unique(pd.concat(coarse)["session"].to_numpy("datetime64[D]"))
-                kept[symbol] = replace(bars, sessions=sessions)
+                coarse = pd.concat([own[["timestamp", "session"]] for own in bars.chunks()])
+                if coarse.empty:
+                    interval = bars.settings["resample"]
+                    found.problem = f"resample: its {found.rows:,} bars do not fill one bar of {interval}"
+                    del kept[symbol]
+                    continue
+                found.bar_length = bar_length(coarse)
+                kept[symbol] = replace(bars, sessions=np.unique(coarse["session"].to_numpy("datetime64[D]")))
     return kept, surveys
 
 

@@ -127,6 +127,10 @@ def describe(symbol: object) -> list[str]:
     """
     if symbol.problem:
         return [symbol.problem]
+    if pd.isna(symbol.interval) and symbol.rows > 1:  # only counted: it is never held as a whole
+        told = ((symbol.bad_rows, symbol.reasons), (symbol.duplicates, _count(symbol.duplicates, "duplicate")),
+                (symbol.splits, f"split-like {symbol.splits}"), (True, "too long to be examined"))  # fmt: skip
+        return [text for applies, text in told if applies]
     in_a_row = f", {symbol.longest_gap:.0f} in a row" if symbol.longest_gap > 1 else ""
     told = (
         (symbol.bad_rows, symbol.reasons),

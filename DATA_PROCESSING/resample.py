@@ -120,12 +120,23 @@ def resample_bars(bars: pd.DataFrame, interval: str, clock: Clock) -> pd.DataFra
     DataError
         The interval is shorter than the bars.
     """
+    check_coarser(bars, interval)
+    return join_bars(bars, interval, clock)
+
+
+def check_coarser(bars: pd.DataFrame, interval: str) -> None:
+    """Refuse an interval that is shorter than the bars; see `resample_bars`."""
+    timestamps, sessions = bars["timestamp"].to_numpy("datetime64[ns]"), bars["session"].to_numpy("datetime64[D]")
+    _check_coarser(_bar_lengths(timestamps, sessions), sessions, interval)
+
+
+def join_bars(bars: pd.DataFrame, interval: str, clock: Clock) -> pd.DataFrame:
+    """`resample_bars` without its check."""
     length = interval_length(interval)
     if bars.empty:
         return bars
     timestamps, sessions = bars["timestamp"].to_numpy("datetime64[ns]"), bars["session"].to_numpy("datetime64[D]")
     lengths = _bar_lengths(timestamps, sessions)
-    _check_coarser(lengths, sessions, interval)
     (starts, closes), (begins, ends) = _per_bar(clock.hours, sessions), _per_bar(clock.bounds, sessions)
     first = _firsts(bucket_ids(timestamps, sessions, interval, clock.stamp, starts))
     last = np.append(first[1:], len(bars)) - 1

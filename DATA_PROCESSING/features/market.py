@@ -88,7 +88,8 @@ def align(market: pd.Series, timestamps: pd.Series | pd.DatetimeIndex) -> np.nda
 
 def _log_returns(bars: pd.DataFrame) -> np.ndarray:
     close = bars["close"].to_numpy(np.float64)
-    return np.log(close / lagged(close, 1))
+    with np.errstate(over="ignore"):  # prices may leap by any factor
+        return np.log(close / lagged(close, 1))
 
 
 def _distinct_times(bars: dict[str, pd.DataFrame]) -> np.ndarray:

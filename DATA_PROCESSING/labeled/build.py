@@ -59,7 +59,8 @@ class TableBuilder:
         self.panel, self.labels = panel, labels
         self.features = FeatureSet.of(features, panel.bar_length, panel.stamp)
         if self.features.own:
-            audit(self.features.own, panel.everyone, feature_table(features["set"]))
+            samples = panel.everyone | {symbol: next(panel.chunks(symbol))[0] for symbol in panel.long}
+            audit(self.features.own, samples, feature_table(features["set"]))
         self._context = PanelContext(panel.everyone, self.features)
         self._returns = _panel_returns(panel, labels) if labels["excess"] else {}
         recipe = {
@@ -85,10 +86,14 @@ class TableBuilder:
         stream = self._stream()
         return to_frame(join_columns([*map(stream.push, self._rows(symbol)), stream.rest()]))
 
-    def features_of(self, symbol: str) -> pd.DataFrame:
-        """A symbol's features, a row per bar."""
-        rows, stream = pd.concat(self._rows(symbol), ignore_index=True), self.features.stream()
-        return pd.concat([stream.push(rows), rows[self.features.panel_names]], axis=1)
+    def newest(self, symbol: str) -> tuple[pd.DataFrame, pd.Series]:
+        """Features and timestamps of a symbol's bars, the last of them where it is long."""
+        stream, last = self.features.stream(), []
+        for rows in self._rows(symbol):
+            made = pd.concat([stream.push(rows), rows[self.features.panel_names]], axis=1)
+            last = [*last[-1:], (made, rows["timestamp"])]
+        features, timestamps = zip(*last, strict=True)
+        return pd.concat(features, ignore_index=True), pd.concat(timestamps, ignore_index=True)
 
     def write(self, folder: Path, symbol: str) -> tuple[bool, float]:
         """Write a symbol's table where it is not there yet, or no longer right.
@@ -126,6 +131,14 @@ class TableBuilder:
             write_file(path, join_columns([*settled, stream.rest()]), about)
         return True, stream.both_touched_share
 
+    def knows_others(self, after: pd.Timestamp) -> bool:
+        """Whether bars up to a time are enough for the place of every symbol with later ones among the others."""
+        if self.features.market is None:
+            return True
+        reach = max(self.features.ranked_reach, 1)
+        times = (bars["timestamp"] for bars in self.panel.everyone.values())
+        return all((own <= after).sum() > reach for own in times if own.iloc[-1] > after)
+
     def add_newest(self, folder: Path, symbol: str) -> bool:
         """Continue a symbol's long table, where the panel's bars of it begin within the last that it was made from.
 
@@ -158,8 +171,9 @@ class TableBuilder:
 
     def _commit(self, table: LongTable, symbol: str, stream: TableStream, digest: RowDigest) -> None:
         state = stream.state() | {f"digest:{name}": array for name, array in digest.state().items()}
-        tail_start = stream.tail["timestamp"].iloc[0].isoformat()
-        table.commit(stream.rest(), self._about(symbol, stream, digest) | {"tail_start": tail_start}, state)
+        times = stream.tail["timestamp"]
+        tail = {"tail_start": times.iloc[0].isoformat(), "tail_end": times.iloc[-1].isoformat()}
+        table.commit(stream.rest(), self._about(symbol, stream, digest) | tail, state)
 
     def _about(self, symbol: str, stream: TableStream, digest: RowDigest) -> dict:
         about = {"symbol": symbol, "fingerprint": digest.hexdigest(), "labels": self.labels, "rows": digest.rows}

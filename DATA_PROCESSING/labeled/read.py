@@ -43,8 +43,8 @@ class TableInfo:
         Share of first touches in which one bar touches both barriers and counts as the lower; NaN where not known.
     rows : int
         Bars it was made from; 0 where not known.
-    tail_start : str
-        Of a long table, the time of the first bar that it has to see again to go on.
+    tail_start, tail_end : str
+        Of a long table, the times of the first bar that it has to see again to go on, and of its last.
     parts : tuple of (str, str)
         Names and seals of the closed parts of a long table.
     """
@@ -58,6 +58,7 @@ class TableInfo:
     both_touched_share: float = float("nan")
     rows: int = 0
     tail_start: str = ""
+    tail_end: str = ""
     parts: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -114,6 +115,7 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
         both_touched_share=about.get("both_touched_share", float("nan")),
         rows=about.get("rows", 0),
         tail_start=about.get("tail_start", ""),
+        tail_end=about.get("tail_end", ""),
         parts=tuple((name, seal) for name, seal in about.get("parts", ())),
     )
 

@@ -44,13 +44,14 @@ def add_newest(
     """
     from joblib import Parallel, delayed
 
-    starts = {}
+    starts, ends = {}, []
     for path in Path(folder).glob(f"*/{OPEN}"):
         try:
             info = read_info(path.parent, 1)
         except BarzooError:
             continue
         starts[info.symbol] = pd.Timestamp(info.tail_start)
+        ends.append(pd.Timestamp(info.tail_end))
     if not starts or settings["bars"]["resample"]:  # a bucket may begin before what is read
         return []
     opened = open_source(source, settings["bars"])
@@ -60,6 +61,8 @@ def add_newest(
     except UnusableSource:
         return []
     builder = TableBuilder(panel, settings["features"], settings["labels"])
+    if not builder.knows_others(min(ends)):
+        return []
 
     def add(symbol: str) -> str | None:
         return symbol if builder.add_newest(Path(folder), symbol) else None

@@ -78,14 +78,15 @@ def build_labels(
     Raises
     ------
     ConfigError
-        If a setting is out of its range, or a span is shorter than a bar.
+        If a setting is out of its range.
     """
-    _check_settings(horizon, horizons, barrier, lower_barrier, vol_window, touch)
+    _check_settings(horizon, horizons, barrier, lower_barrier, vol_window, touch, excess)
     timestamp = bars["timestamp"].to_numpy("datetime64[ns]")
     high, low, close = (
         np.require(bars[name].to_numpy(np.float64), requirements="CW") for name in ("high", "low", "close")
     )
-    sigma = rolling_std(np.log(close / lagged(close, 1)), vol_window, 1)
+    with np.errstate(over="ignore"):  # prices may leap by any factor
+        sigma = rolling_std(np.log(close / lagged(close, 1)), vol_window, 1)
     columns: dict[str, np.ndarray] = {}
     for h in (horizon, *horizons):
         paths = measure_paths(timestamp, _numbers(bars, sessions, h), h, vol_window)
@@ -159,6 +160,7 @@ def panel_forward_returns(
         Per symbol, aligned with its bars, a column ``panel_return_<h>`` per horizon. NaN where the forward return of
         the symbol itself is missing, and where no other one counts.
     """
+    _check_excess((settings["horizon"], *settings["horizons"]))
     symbols = sorted(bars)
     sizes = [len(bars[symbol]) for symbol in symbols]
     columns = {}
@@ -181,7 +183,8 @@ def _forward_returns(bars: pd.DataFrame, sessions: np.ndarray | None, horizon: i
     timestamp, close = bars["timestamp"].to_numpy("datetime64[ns]"), bars["close"].to_numpy(np.float64)
     paths = measure_paths(timestamp, _numbers(bars, sessions, horizon), horizon, window)
     last = np.arange(len(bars)) + paths.ahead
-    change = np.where(paths.ahead > 0, close[last] / close - 1.0, np.nan)
+    with np.errstate(over="ignore"):
+        change = np.where(paths.ahead > 0, close[last] / close - 1.0, np.nan)
     return pd.DataFrame({"timestamp": timestamp, "end": timestamp[last], "change": change})
 
 
@@ -202,6 +205,13 @@ def _numbers(bars: pd.DataFrame, sessions: np.ndarray | None, horizon: int | str
     return sessions
 
 
+def _check_excess(horizons: tuple[int | str, ...]) -> None:
+    """Refuse spans: only later bars tell whether another symbol's is over, so a mean would know who trades again."""
+    spans = [horizon for horizon in horizons if isinstance(horizon, str)]
+    if spans:
+        raise ConfigError(f"excess: needs horizons in bars, got {spans[0]}; give a number of bars, or excess: false")
+
+
 def _check_settings(
     horizon: int | str,
     horizons: list[int | str] | tuple[int | str, ...],
@@ -209,6 +219,7 @@ def _check_settings(
     lower_barrier: float,
     vol_window: int,
     touch: str,
+    excess: bool,
 ) -> None:
     for name, value in (("horizon", horizon), *(("horizons", further) for further in horizons)):
         if isinstance(value, str):
@@ -216,6 +227,8 @@ def _check_settings(
                 raise ConfigError(f"{name}: must be a number of bars or a span such as 30m, 4h or 5d, got {value!r}")
         elif value < 1:
             raise ConfigError(f"{name}: at least 1 bar is needed, got {value}")
+    if excess:
+        _check_excess((horizon, *horizons))
     if len({horizon, *horizons}) < 1 + len(horizons):
         listed = ", ".join(map(str, horizons))
         raise ConfigError(f"horizons: must differ from each other and from horizon {horizon}, got {listed}")

@@ -50,7 +50,7 @@ def measure_paths(timestamp: np.ndarray, sessions: np.ndarray | None, horizon: i
     Raises
     ------
     ConfigError
-        A span shorter than a bar, or a path of more than `LONGEST` bars.
+        A path of more than `LONGEST` bars.
     """
     rows = np.arange(len(timestamp))
     last, settled = rows.copy(), settled_paths(timestamp, sessions, horizon)
@@ -69,12 +69,6 @@ def measure_paths(timestamp: np.ndarray, sessions: np.ndarray | None, horizon: i
         time, span = timestamp.view(np.int64), _nanoseconds(horizon)
         last[:settled] = np.searchsorted(time, time[:settled] + span, side="right") - 1
         intervals = np.diff(time)
-        # A short series may begin with a gap; once barriers are possible, its bars are known.
-        if len(intervals) >= window and intervals.min() > span:
-            raise ConfigError(
-                f"horizon: {horizon} is shorter than a bar, {pd.Timedelta(intervals.min())}; give a longer span, or a "
-                "number of bars"
-            )
         usual = pd.Series(intervals, dtype=float).rolling(window).median().to_numpy()
         expected = span / np.append(np.full(min(len(rows), 1), np.nan), usual)
     ahead = last - rows

@@ -97,7 +97,7 @@ def _print(panel: Panel, findings: Findings) -> None:
         out.print(event_text, markup=False)
     if len(panel.splits) > EVENTS:
         out.print(f"{len(panel.splits) - EVENTS} more split-like events: see --report or --json")
-    usable, adjusted = f"{len(panel.bars)} of {len(panel.quality)} symbols usable", panel.quality["adjusted"].sum()
+    usable, adjusted = f"{len(panel.symbols)} of {len(panel.quality)} symbols usable", panel.quality["adjusted"].sum()
     out.print(f"{usable}, {adjusted} adjusted, {len(panel.sessions)} sessions")
 
 

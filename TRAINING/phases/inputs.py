@@ -133,6 +133,8 @@ def open_inputs(
     }
     problems = dict(panel.quality.loc[panel.quality["problem"] != "", ["symbol", "problem"]].to_numpy())
     settings = {"bars": bars_settings, "features": features, "labels": labels}
+    if builder.features.own:
+        settings["own_features"] = builder.features.own.sha256
     return Inputs(panel.name, known, problems, panel.sessions, panel.quality, builder, settings)
 
 

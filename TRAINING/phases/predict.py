@@ -71,7 +71,7 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
     if not folders:
         raise IntegrityError(f"{run}: holds no trained model; run the phase to its end first")
     settings = {topic: load_run_config(topic) | manifest["settings"].get(topic, {}) for topic in _TOPICS}
-    tables = _read(source, settings)
+    tables = _read(source, settings | {"own_features": manifest["settings"].get("own_features")})
     rows, problems, first_error = [], [], None
     for folder in folders:
         about = dict(zip(("model", "target", "symbol"), map(symbol_of, folder.parts[-3:]), strict=True))
@@ -139,7 +139,10 @@ def _read(source: str, settings: dict) -> dict[str, tuple[pd.DataFrame, pd.Serie
         panel = read_panel(source, settings["bars"])
         sessions, clocks = panel.sessions, panel.clocks
         builder = TableBuilder(panel, settings["features"], settings["labels"])
-        for symbol, bars in panel.bars.items():
-            tables[symbol] = (builder.features_of(symbol), bars["timestamp"])
-            traded[symbol] = row_sessions(bars)
+        own, trained_on = builder.features.own, settings["own_features"]
+        if own and trained_on and own.sha256 != trained_on:
+            raise IntegrityError(f"{own.path}: has changed since the run was trained; predict with the file of then")
+        for symbol in panel.symbols:
+            tables[symbol] = builder.newest(symbol)
+            traded[symbol] = panel.row_sessions(symbol)
     return {symbol: (*table, clocks[symbol].age(traded[symbol], sessions)) for symbol, table in tables.items()}

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from CONFIG.errors import ConfigError
 from DATA_PROCESSING.labels import build_labels, panel_forward_returns
 
-SETTINGS = {"horizon": 3, "horizons": ["5d", "72h"], "barrier": 1.0, "vol_window": 5, "excess": True}
+SETTINGS = {"horizon": 3, "horizons": [7, 2], "barrier": 1.0, "vol_window": 5, "excess": True}
 
 
 def thinned(bars: pd.DataFrame, seed: int, share: float) -> pd.DataFrame:
@@ -28,8 +29,8 @@ def test_the_mean_is_over_what_is_known_at_the_label_end(make_bars, seed, share)
     returns = panel_forward_returns(panel, SETTINGS)
     labels = {symbol: build_labels(bars, **SETTINGS | {"excess": False}) for symbol, bars in panel.items()}
     for symbol, bars in panel.items():
-        assert list(returns[symbol]) == ["panel_return_3", "panel_return_5d", "panel_return_72h"]
-        for horizon, end in ((3, "label_end"), ("5d", "label_end_h5d"), ("72h", "label_end_h72h")):
+        assert list(returns[symbol]) == ["panel_return_3", "panel_return_7", "panel_return_2"]
+        for horizon, end in ((3, "label_end"), (7, "label_end_h7"), (2, "label_end_h2")):
             for t in range(len(bars)):
                 known = []
                 for other, its in panel.items():
@@ -44,7 +45,7 @@ def test_excess_is_the_forward_return_less_the_panels(make_bars):
     panel = make_panel(make_bars, 0, 0.9)
     for symbol, returns in panel_forward_returns(panel, SETTINGS).items():
         labels = build_labels(panel[symbol].join(returns), **SETTINGS)
-        for horizon in (3, "5d", "72h"):
+        for horizon in (3, 7, 2):
             excess = labels[f"fwd_ret_{horizon}"] - returns[f"panel_return_{horizon}"]
             pd.testing.assert_series_equal(labels[f"fwd_excess_{horizon}"], excess, check_names=False)
             assert excess.notna().sum() > 5
@@ -73,9 +74,18 @@ def test_a_symbol_that_lags_is_no_part_of_what_others_know(make_bars):
 def test_other_rows_do_not_change_a_bit(make_bars):
     panel = make_panel(make_bars, 3, 0.9)
     before = panel_forward_returns(panel, SETTINGS)
-    cut = {symbol: bars[bars["timestamp"] < bars["timestamp"][25]] for symbol, bars in panel.items()}
+    cut = {symbol: bars[bars["timestamp"] < panel["S0"]["timestamp"][25]] for symbol, bars in panel.items()}
     after = panel_forward_returns(cut, SETTINGS)
     for symbol, returns in after.items():
         same = returns.notna().all(axis=1)
         assert same.sum() > 5
         np.testing.assert_array_equal(returns[same], before[symbol][: len(returns)][same])
+
+
+@pytest.mark.parametrize("span", ["30m", "5d"])
+def test_spans_have_no_excess(make_bars, span):
+    settings = SETTINGS | {"horizons": [span]}
+    with pytest.raises(ConfigError, match=f"^excess: needs horizons in bars, got {span}"):
+        panel_forward_returns({"A": make_bars(40)}, settings)
+    with pytest.raises(ConfigError, match="^excess"):
+        build_labels(make_bars(40), **settings)

@@ -198,7 +198,7 @@ def test_the_newest_bars_alone_make_the_same_table(panel, tmp_path, source, feat
 def test_what_cannot_go_on_is_left_to_a_full_build(panel, tmp_path, source, change):
     folder, grow = source
     before, after = until(panel, 2000), until(panel, 2010)
-    labels = LABELS | {"excess": change == "excess"}
+    labels = LABELS | ({"horizons": [20], "excess": True} if change == "excess" else {})
     grow(before)
     label_panel(TableBuilder(read_panel(folder, BARS), SIMPLE, labels), tmp_path / "tables")
     bars = after.bars["IBM"].copy()

@@ -136,7 +136,7 @@ def test_an_interrupted_run_exits_130_and_resumes(tmp_path: Path) -> None:
                 child.send_signal(signal.SIGINT)
                 break
         rest = child.stderr.read()
-    assert child.returncode == 130
+    assert child.returncode == 130, rest
     assert "run the same command again to resume" in rest
     resumed = subprocess.run(
         [*command, "--variant", "smoke"], cwd=tmp_path, capture_output=True, text=True, check=False
