@@ -217,3 +217,17 @@ def test_what_cannot_go_on_is_left_to_a_full_build(panel, tmp_path, source, chan
     builder = TableBuilder(read_panel(folder, BARS), SIMPLE, labels)
     assert label_panel(builder, tmp_path / "tables") == sorted({*SYMBOLS} - {*done})
     assert_tables_are(builder, tmp_path / "tables")
+
+
+def test_a_sparse_symbol_whose_past_is_not_read_leaves_ranks_to_a_full_build(panel, tmp_path, source):
+    folder, grow = source
+    sparse = {"IBM": panel.bars["IBM"].iloc[::12].reset_index(drop=True)}
+    thin = replace(panel, bars=panel.bars | sparse, others=None)
+    grow(until(thin, 2400))
+    label_panel(TableBuilder(read_panel(folder, BARS), COMPREHENSIVE, LABELS), tmp_path / "tables")
+    grow(until(thin, 2430))
+    settings = {"bars": BARS, "features": COMPREHENSIVE, "labels": LABELS}
+    assert add_newest(folder, tmp_path / "tables", settings) == []
+    builder = TableBuilder(read_panel(folder, BARS), COMPREHENSIVE, LABELS)
+    label_panel(builder, tmp_path / "tables")
+    assert_tables_are(builder, tmp_path / "tables")
