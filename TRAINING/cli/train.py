@@ -94,11 +94,11 @@ def _stop_on_interrupt() -> threading.Event:
     def interrupt(number: int, frame: object) -> None:
         if stop.is_set():
             if sys.stderr.isatty():
-                sys.stderr.write("\x1b[?25h")  # the progress bar hides the cursor
-                sys.stderr.flush()
+                os.write(2, b"\x1b[?25h")  # the progress bar hides the cursor
             os._exit(130)
         stop.set()
-        typer.echo("\ninterrupted: finishing the running units (once more to stop at once)", err=True)
+        # Not through sys.stderr: the signal may come in the middle of a write to it, and it cannot be entered twice.
+        os.write(2, b"\ninterrupted: finishing the running units (once more to stop at once)\n")
 
     signal.signal(signal.SIGINT, interrupt)
     return stop
