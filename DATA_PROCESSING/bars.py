@@ -7,7 +7,6 @@ valid when every number is finite, prices are above zero, ``low <= min(open, clo
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from CONFIG.errors import DataError
 from DATA_PROCESSING.adjust import adjustable
 from DATA_PROCESSING.columns import BAR_COLUMNS, PRICE_COLUMNS
 from DATA_PROCESSING.headers import name_columns, read_numbers
-from DATA_PROCESSING.sessions import OUTSIDE, Clock, assign_sessions, row_sessions
+from DATA_PROCESSING.sessions import OUTSIDE, Clock, assign_sessions
 from DATA_PROCESSING.symbols import printable, symbol_faults
 from DATA_PROCESSING.times import read_timestamps
 
@@ -198,12 +197,3 @@ def _place(table: pd.DataFrame, faults: np.ndarray, repeated: np.ndarray, clocks
     outside = np.isnat(sessions[good])
     faults[good[outside]] = np.array([OUTSIDE + clock.calendar for clock in clocks], object)[codes[outside]]
     return sessions.astype("datetime64[ms]")  # as a Parquet file's dates are read
-
-
-def bars_fingerprint(bars: pd.DataFrame) -> str:
-    """The sha256 of a symbol's bars, equal for equal values in time order."""
-    digest = hashlib.sha256(np.ascontiguousarray(bars["timestamp"].to_numpy("datetime64[ns]")).tobytes())
-    digest.update(row_sessions(bars).tobytes())
-    for column in BAR_COLUMNS:
-        digest.update(np.ascontiguousarray(bars[column].to_numpy(float)).tobytes())
-    return digest.hexdigest()

@@ -18,7 +18,6 @@ from CONFIG.errors import ConfigError, did_you_mean
 from DATA_PROCESSING.times import check_zone
 
 log = logging.getLogger("barzoo")
-STAMPS = ("start", "end")
 OUTSIDE = "outside the sessions of "
 _DAY = 86_400_000_000_000  # nanoseconds
 _HARDLY = 0.2  # a weekday on which a symbol trades so much less often than on its best is no trading day of its own

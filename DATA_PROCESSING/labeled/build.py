@@ -22,7 +22,6 @@ from DATA_PROCESSING.features.context import PanelContext
 from DATA_PROCESSING.features.table import feature_table
 from DATA_PROCESSING.labeled.columns import join_columns, to_frame
 from DATA_PROCESSING.labeled.read import TableInfo, read_info, table_path
-from DATA_PROCESSING.labeled.seal import finite_only
 from DATA_PROCESSING.labeled.stream import RowDigest, TableStream
 from DATA_PROCESSING.labeled.write import (
     SHORT_ROWS,
@@ -177,7 +176,10 @@ class TableBuilder:
 
     def _about(self, symbol: str, stream: TableStream, digest: RowDigest) -> dict:
         about = {"symbol": symbol, "fingerprint": digest.hexdigest(), "labels": self.labels, "rows": digest.rows}
-        return about | {"recipe": self._recipe} | finite_only({"both_touched_share": stream.both_touched_share})
+        about["recipe"] = self._recipe
+        if np.isfinite(stream.both_touched_share):  # JSON has no NaN
+            about["both_touched_share"] = stream.both_touched_share
+        return about
 
     def _stream(self) -> TableStream:
         return TableStream(self.features.stream(), self.features.panel_names, self.labels)

@@ -11,7 +11,6 @@ import json
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -94,11 +93,6 @@ def _seal(payload: bytes | bytearray) -> tuple[slice, str] | None:
     digest.update(_UNSEALED.encode())
     digest.update(memoryview(payload)[place.stop :])
     return place, digest.hexdigest()
-
-
-def finite_only(values: dict[str, float]) -> dict[str, float]:
-    """Those of the values that JSON can hold."""
-    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 def first_line(error: Exception) -> str:

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from DATA_PROCESSING.columns import BAR_COLUMNS, is_label
-from DATA_PROCESSING.features.stream import FeatureStream, from_arrays, to_arrays
+from DATA_PROCESSING.features.stream import TIMES, FeatureStream, from_arrays, to_arrays
 from DATA_PROCESSING.labeled.columns import Columns, as_array, join_columns, slice_columns
 from DATA_PROCESSING.labels import build_labels, first_needed, settled_rows
 
-_TIMES = ("timestamp", "session")
 _BLOCK = 128  # rows hashed at once: few enough that the begun block is a small part of the state
 
 
@@ -27,7 +26,7 @@ class RowDigest:
 
     def update(self, rows: pd.DataFrame) -> None:
         """Add rows: times, dates and numbers."""
-        columns = [column.to_numpy("M8[ns]" if name in _TIMES else np.float64) for name, column in rows.items()]
+        columns = [column.to_numpy("M8[ns]" if name in TIMES else np.float64) for name, column in rows.items()]
         table = np.column_stack([column.view(np.uint64) for column in columns])  # row by row
         data = np.concatenate([self._begun, table.view(np.uint8).ravel()])
         size = _BLOCK * table.shape[1] * 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Keys:
     is_adjusted: np.ndarray
 
 
-class BarFile:
+class BarFile(ABC):
     """A file of bars; `open_file` chooses the format.
 
     Parameters
@@ -140,14 +141,16 @@ class BarFile:
             first += len(batch)
         return join_tables(tables)
 
-    def let_go(self) -> None:
+    def let_go(self) -> None:  # noqa: B027, most keep none
         """Forget rows that are kept from one call to the next."""
 
+    @abstractmethod
     def _headers(self) -> list[str]:
-        raise NotImplementedError
+        """What the file calls its columns."""
 
+    @abstractmethod
     def _tables(self, headers: list[str]) -> Iterator[pa.Table]:
-        raise NotImplementedError
+        """Its rows, in pieces, with these columns."""
 
     def _reading(self) -> _Reading:
         return _Reading(self.stored)

@@ -62,9 +62,10 @@ def build(
 
 
 def _continue(source: str, folder: Path, settings: dict[str, dict], jobs: int) -> list[str]:
+    from DATA_PROCESSING.labeled.read import OPEN
     from DATA_PROCESSING.labeled.update import add_newest
 
-    with progress().stage("newest", len(list(folder.glob("*/open.parquet")))) as step:
+    with progress().stage("newest", len(list(folder.glob(f"*/{OPEN}")))) as step:
         return add_newest(source, folder, settings, jobs=jobs, on_step=step)
 
 

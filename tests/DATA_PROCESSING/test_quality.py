@@ -96,7 +96,6 @@ def test_a_stock_beside_a_coin_does_not_miss_its_weekends(make_bars, bars):
 
 
 def test_an_exchange_calendar_knows_sessions_that_nobody_else_has(bars):
-    pytest.importorskip("exchange_calendars")
     holidays = pd.to_datetime(["2018-01-01", "2018-01-15", "2018-02-19", "2018-03-30", "2018-05-28", "2018-07-04",
                                "2018-09-03", "2018-11-22", "2018-12-05", "2018-12-25", "2019-01-01", "2019-01-21",
                                "2019-02-18"], utc=True)  # fmt: skip

@@ -17,7 +17,6 @@ from filelock import FileLock
 
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import ConfigError, LockedError
-from DATA_PROCESSING.bars import bars_fingerprint
 from DATA_PROCESSING.sources import open_source, read_panel
 from DATA_PROCESSING.sources.importing import BarImport, Imported, read_origin
 
@@ -59,7 +58,7 @@ def test_what_is_imported_is_what_the_source_holds(tmp_path, make_bars, small):
         before, after = read_panel(tmp_path / "panel.csv", settings), read_panel(tmp_path / "new", settings)
         assert sorted(before.bars) == sorted(after.bars)
         for symbol in before.bars:
-            assert bars_fingerprint(before.bars[symbol]) == bars_fingerprint(after.bars[symbol])
+            assert before.bars[symbol].equals(after.bars[symbol])
 
 
 def test_the_layout(tmp_path, make_bars, small):
@@ -276,7 +275,7 @@ def test_long_and_short_symbols_of_a_database(database, tmp_path, make_bars, sma
     assert {symbol: about.rows for symbol, about in done.items()} == sizes
     before, after = read_panel(tmp_path / "panel.parquet", SETTINGS), read_panel(tmp_path / "new", SETTINGS)
     for symbol in sizes:
-        assert bars_fingerprint(before.bars[symbol]) == bars_fingerprint(after.bars[symbol])
+        assert before.bars[symbol].equals(after.bars[symbol])
     assert not any(about.is_new for about in run(source, tmp_path / "new").values())
 
 

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import ConfigError, DataError
-from DATA_PROCESSING.bars import bars_fingerprint
 from DATA_PROCESSING.panel import Panel
 from DATA_PROCESSING.sources import open_source, read_panel
 from DATA_PROCESSING.sources.formats import BarFile
@@ -37,7 +36,7 @@ def panel_of(source, symbols=None, **given_settings) -> Panel:
 
 
 def same_bars(panel: Panel, symbol: str) -> bool:
-    return bars_fingerprint(panel.bars[symbol]) == bars_fingerprint(DEMO)
+    return panel.bars[symbol].equals(DEMO)
 
 
 # --- the demo

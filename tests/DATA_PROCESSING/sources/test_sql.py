@@ -8,7 +8,6 @@ import pytest
 
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import ConfigError, DataError
-from DATA_PROCESSING.bars import bars_fingerprint
 from DATA_PROCESSING.sources import open_source, read_panel
 
 SETTINGS = load_run_config("bars")
@@ -79,7 +78,7 @@ def test_a_panel_has_the_same_bars_as_from_parquet(database, tmp_path, make_bars
     expected, found = (read_panel(of, SETTINGS) for of in (tmp_path / "panel.parquet", source))
     assert sorted(found.bars) == ["A", "B", "C"]
     for symbol in found.bars:
-        assert bars_fingerprint(found.bars[symbol]) == bars_fingerprint(expected.bars[symbol])
+        assert found.bars[symbol].equals(expected.bars[symbol])
 
 
 # --- types of columns
