@@ -59,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.getLogger("barzoo").setLevel(logging.ERROR)
     FeatureStream.push_values = timed("feature kernels", FeatureStream.push_values)
-    table_stream.build_labels = timed("label kernels", table_stream.build_labels)
+    table_stream.label_columns = timed("label kernels", table_stream.label_columns)
     write.write_sealed = timed("Parquet writing", write.write_sealed)
     work = Path(tempfile.mkdtemp())
     source, features = options.file or work / "panel.parquet", load_run_config("features", {"set": options.features})

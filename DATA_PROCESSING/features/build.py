@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ class FeatureSet:
     Attributes
     ----------
     features : tuple of Feature
-        Computed from the symbol's own bars and the market's returns.
+        Of the table, computed from the symbol's own bars and the market's returns.
     timeframes : dict of str to tuple of Feature
         Per coarser interval (``1h``) the features of its closed bars.
     ranked : tuple of Feature
@@ -33,7 +33,7 @@ class FeatureSet:
     recipe : dict
         The settings, with the sha256 of a file of the user's own in place of its path.
     own : OwnFeatures or None
-        That file.
+        That file; its features follow those of the table.
     stamp : {"start", "end"}
         What the timestamp of a bar marks.
     """
@@ -55,18 +55,18 @@ class FeatureSet:
         ConfigError
             A timeframe that is none, or a file of features that cannot be used.
         """
-        features, recipe, own = feature_table(settings["set"]), dict(settings), None
+        features, recipe = feature_table(settings["set"]), dict(settings)
         by_name = {feature.name: feature for feature in features}
         timeframes, ranked, market = {}, (), None
         if settings["set"] == "comprehensive":
             coarse = tuple(by_name[name] for name in TIMEFRAME_FEATURES)
             timeframes = dict.fromkeys(coarser_than(bar_length, settings["timeframes"]), coarse)
             ranked, market = tuple(by_name[name] for name in PANEL_FEATURES), settings["index"]
-        made = cls(features, timeframes, ranked, market)
+        made = cls(features, timeframes, ranked, market, recipe, None, stamp)
         if settings["features_from"]:
             own = load_features(settings["features_from"], made.names)
-            features, recipe["features_from"] = features + own.features, own.sha256
-        return cls(features, timeframes, ranked, market, recipe, own, stamp)
+            made = replace(made, recipe=recipe | {"features_from": own.sha256}, own=own)
+        return made
 
     @property
     def names(self) -> list[str]:
@@ -85,7 +85,8 @@ class FeatureSet:
 
     def stream(self) -> FeatureStream:
         """What computes the columns of one symbol, all but those that need the whole panel."""
-        return FeatureStream(self.features, self.timeframes, self.stamp)
+        own = self.own.features if self.own else ()
+        return FeatureStream(self.features + own, self.timeframes, self.stamp)
 
 
 def build_features(bars: pd.DataFrame, features: Iterable[Feature] = FEATURES) -> pd.DataFrame:

@@ -47,7 +47,11 @@ class OwnFeatures:
 
     def afresh(self) -> OwnFeatures:
         """The same features, run again from the same source: what the file has come to remember is forgotten."""
-        return OwnFeatures(self.path, self.source, tuple(_run(self.path, self.source)["FEATURES"]))
+        return _run_again(self.path, self.source)
+
+    def __reduce__(self) -> tuple:
+        """Another process gets the source, and runs it."""
+        return _run_again, (self.path, self.source)
 
     def line_of(self, error: BaseException) -> str:
         """The kind, the first line and the place in the file of an error that it raised, as text."""
@@ -101,6 +105,10 @@ class _Source(ExecutionLoader):
 
     def get_source(self, fullname: str) -> str:
         return decode_source(self.source)
+
+
+def _run_again(path: Path, source: bytes) -> OwnFeatures:
+    return OwnFeatures(path, source, tuple(_run(path, source)["FEATURES"]))
 
 
 def _run(path: Path, source: bytes) -> dict[str, Any]:

@@ -180,8 +180,7 @@ def from_arrays(arrays: dict[str, np.ndarray], prefix: str) -> pd.DataFrame | No
     columns = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
     if not columns:
         return None
-    table = pd.DataFrame(columns)
-    table["timestamp"] = pd.DatetimeIndex(table["timestamp"], tz="UTC")
-    if "session" in table:
-        table["session"] = table["session"].astype("datetime64[ms]")
-    return table
+    columns["timestamp"] = pd.DatetimeIndex(columns["timestamp"], tz="UTC")
+    if "session" in columns:
+        columns["session"] = columns["session"].astype("datetime64[ms]")
+    return pd.DataFrame(columns, copy=False)

@@ -21,9 +21,10 @@ KEY, SEAL, _UNSEALED = "barzoo", "barzoo_sha256", "0" * 64
 DAMAGED = (pa.ArrowException, OSError, ValueError, KeyError)  # what pyarrow raises
 
 
-def write_sealed(path: Path, table: pa.Table, about: dict) -> str:
+def write_sealed(path: Path, table: pa.Table, about: dict, compression: str = "zstd") -> str:
     """Write a table in one step, with page checksums and what it says of itself; returns its seal."""
-    options = {"use_dictionary": False, "compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+    options = {"use_dictionary": False, "compression": compression, "write_page_checksum": True}
+    options |= {"write_statistics": ["timestamp"]}  # for those who read a span of time with another program
     buffer = BytesIO()
     with pq.ParquetWriter(buffer, table.schema, **options) as writer:
         writer.write_table(table)

@@ -11,7 +11,7 @@ import pandas as pd
 from DATA_PROCESSING.columns import BAR_COLUMNS, is_label
 from DATA_PROCESSING.features.stream import TIMES, FeatureStream, from_arrays, to_arrays
 from DATA_PROCESSING.labeled.columns import Columns, as_array, join_columns, slice_columns
-from DATA_PROCESSING.labels import build_labels, first_needed, settled_rows
+from DATA_PROCESSING.labels import first_needed, label_columns, settled_rows
 
 _BLOCK = 128  # rows hashed at once: few enough that the begun block is a small part of the state
 
@@ -58,7 +58,7 @@ class LabelStream:
         self._settled = 0  # of these
         self._touches = np.zeros(2)  # first touches: by a bar that touches both barriers, and all
 
-    def push(self, rows: pd.DataFrame) -> pd.DataFrame:
+    def push(self, rows: pd.DataFrame) -> Columns:
         """Labels of the rows that are settled now and were not before, in order.
 
         ``rows`` hold bars, their session's ``number`` in the panel, and the panel's returns where labels need them.
@@ -66,17 +66,17 @@ class LabelStream:
         held = rows if self._rows is None else pd.concat([self._rows, rows], ignore_index=True)
         numbers = held["number"].to_numpy()
         before, settled = self._settled, settled_rows(held, self._settings, numbers)
-        labels = build_labels(held, **self._settings, sessions=numbers, rows=slice(before, settled))
-        touched = labels["TTH"].notna().sum()
-        self._touches += touched * np.nan_to_num([labels.attrs["both_touched_share"], 1.0])
+        labels, both_touched_share = label_columns(held, self._settings, numbers, slice(before, settled))
+        touched = np.count_nonzero(np.isfinite(labels["TTH"]))
+        self._touches = self._touches + touched * np.nan_to_num([both_touched_share, 1.0])
         begin = first_needed(held, self._settings, settled, numbers)
         self._rows, self._settled = held.iloc[begin:].reset_index(drop=True), settled - begin
-        return labels.reset_index(drop=True)
+        return labels
 
-    def rest(self) -> pd.DataFrame:
+    def rest(self) -> Columns:
         """What is known so far of the labels of the rows that are not settled."""
         numbers, rows = self._rows["number"].to_numpy(), slice(self._settled, len(self._rows))
-        return build_labels(self._rows, **self._settings, sessions=numbers, rows=rows).reset_index(drop=True)
+        return label_columns(self._rows, self._settings, numbers, rows)[0]
 
     @property
     def both_touched_share(self) -> float:
@@ -118,14 +118,14 @@ class TableStream:
         made |= zip(self._features.names, self._features.push_values(rows), strict=True)
         made |= {name: rows[name].to_numpy(np.float32) for name in self._ready}
         waiting = join_columns([self._waiting, made]) if self._waiting else made
-        labels = {name: as_array(column) for name, column in self._labels.push(rows).items()}
+        labels = self._labels.push(rows)
         settled = len(labels["label_end"])
         self._waiting = slice_columns(waiting, settled, None)
         return slice_columns(waiting, 0, settled) | labels
 
     def rest(self) -> Columns:
         """The rows that are not settled, with what is known of their labels."""
-        return self._waiting | {name: as_array(column) for name, column in self._labels.rest().items()}
+        return self._waiting | self._labels.rest()
 
     @property
     def both_touched_share(self) -> float:

@@ -9,9 +9,12 @@ import pandas as pd
 
 from CONFIG.errors import BarzooError
 from DATA_PROCESSING.labeled.build import TableBuilder
-from DATA_PROCESSING.labeled.read import OPEN, read_info
+from DATA_PROCESSING.labeled.parallel import in_parallel
+from DATA_PROCESSING.labeled.read import OPEN, read_info, table_path
 from DATA_PROCESSING.panel import UnusableSource, build_panel
 from DATA_PROCESSING.sources import open_source
+
+_TABLE_SECONDS = 0.05  # about what it takes to continue one
 
 
 def add_newest(
@@ -42,8 +45,6 @@ def add_newest(
     list of str
         The symbols whose tables are up to date now. All others, short ones among them, are for `label_panel`.
     """
-    from joblib import Parallel, delayed
-
     starts, ends = {}, []
     for path in Path(folder).glob(f"*/{OPEN}"):
         try:
@@ -64,13 +65,14 @@ def add_newest(
     if not builder.knows_others(min(ends)):
         return []
 
-    def add(symbol: str) -> str | None:
-        return symbol if builder.add_newest(Path(folder), symbol) else None
-
-    calls = (delayed(add)(symbol) for symbol in panel.symbols if symbol in starts)
+    calls = (
+        (symbol, (table_path(folder, symbol), symbol, pd.concat(builder.rows(symbol), ignore_index=True)))
+        for symbol in panel.symbols
+        if symbol in starts
+    )
     done = []
-    for symbol in Parallel(jobs, backend="threading", return_as="generator_unordered")(calls):
-        if symbol is not None:
+    for symbol, is_done in in_parallel(builder.maker.add_newest, calls, jobs, len(starts) * _TABLE_SECONDS):
+        if is_done:
             done.append(symbol)
             on_step(symbol)
     return sorted(done)

@@ -4,7 +4,7 @@ A label of bar t looks at the bars of its path, those behind t up to a horizon, 
 closes, at ``label_end``.
 """
 
-from DATA_PROCESSING.labels.build import build_labels, first_needed, panel_forward_returns, settled_rows
+from DATA_PROCESSING.labels.build import build_labels, first_needed, label_columns, panel_forward_returns, settled_rows
 from DATA_PROCESSING.labels.table import LABELS, Label, horizon_of, label_end_of, label_names, label_of, task_of
 from DATA_PROCESSING.labels.weights import average_uniqueness, sample_weights, time_decay
 
@@ -15,6 +15,7 @@ __all__ = [
     "build_labels",
     "first_needed",
     "horizon_of",
+    "label_columns",
     "label_end_of",
     "label_names",
     "label_of",

@@ -80,35 +80,55 @@ def build_labels(
     ConfigError
         If a setting is out of its range.
     """
-    _check_settings(horizon, horizons, barrier, lower_barrier, vol_window, touch, excess)
+    settings = {
+        "horizon": horizon,
+        "barrier": barrier,
+        "vol_window": vol_window,
+        "horizons": horizons,
+        "lower_barrier": lower_barrier,
+        "touch": touch,
+        "excess": excess,
+    }
+    _check_settings(**settings)
+    columns, both_touched_share = label_columns(bars, settings, sessions, rows)
+    labels = pd.DataFrame(columns, index=bars.index[rows], copy=False)
+    for name in labels.columns[labels.dtypes == "datetime64[ns]"]:
+        labels[name] = labels[name].dt.tz_localize("UTC")
+    labels.attrs["both_touched_share"] = both_touched_share
+    return labels
+
+
+def label_columns(
+    bars: pd.DataFrame, settings: dict, sessions: np.ndarray | None = None, rows: slice = slice(None)
+) -> tuple[dict[str, np.ndarray], float]:
+    """As `build_labels`, with the run config ``labels``: arrays by column, times in UTC, and ``both_touched_share``."""
     timestamp = bars["timestamp"].to_numpy("datetime64[ns]")
     high, low, close = (
         np.require(bars[name].to_numpy(np.float64), requirements="CW") for name in ("high", "low", "close")
     )
     with np.errstate(over="ignore"):  # prices may leap by any factor
-        sigma = rolling_std(np.log(close / lagged(close, 1)), vol_window, 1)
+        sigma = rolling_std(np.log(close / lagged(close, 1)), settings["vol_window"], 1)
+    barrier, lower_barrier = settings["barrier"], settings["lower_barrier"] or settings["barrier"]
     columns: dict[str, np.ndarray] = {}
-    for h in (horizon, *horizons):
-        paths = measure_paths(timestamp, _numbers(bars, sessions, h), h, vol_window)
+    for h in (settings["horizon"], *settings["horizons"]):
+        paths = measure_paths(timestamp, _numbers(bars, sessions, h), h, settings["vol_window"])
         with np.errstate(over="ignore"):  # a barrier at infinity is never touched
             scale = np.sqrt(paths.expected)
-            upper = close * np.exp(barrier * scale * sigma)
-            lower = close * np.exp(-(lower_barrier or barrier) * scale * sigma)
-        touches, excursions, both_touched = path_columns(high, low, close, touch == "close", upper, lower, paths.ahead)
+            upper, lower = close * np.exp(barrier * scale * sigma), close * np.exp(-lower_barrier * scale * sigma)
+        only_closes = settings["touch"] == "close"
+        touches, excursions, both_touched = path_columns(high, low, close, only_closes, upper, lower, paths.ahead)
         made = [*touches, *excursions]
-        if excess:
+        if settings["excess"]:
             known = f"panel_return_{h}" in bars
             made.append(made[-1] - (bars[f"panel_return_{h}"].to_numpy() if known else np.nan))
-        if h == horizon:
+        if h == settings["horizon"]:
             suffix, both = "", both_touched[rows][np.isfinite(made[3][rows])]
         else:
             suffix = f"_h{h}"
         columns |= {column_name(label, h, suffix): values[rows] for label, values in zip(LABELS, made, strict=False)}
         ends = np.where(paths.ahead > 0, timestamp[np.arange(len(bars)) + paths.ahead], np.datetime64("NaT"))
-        columns[f"label_end{suffix}"] = pd.DatetimeIndex(ends[rows], tz="UTC")
-    labels = pd.DataFrame(columns, index=bars.index[rows], copy=False)
-    labels.attrs["both_touched_share"] = float(both.mean()) if len(both) else float("nan")
-    return labels
+        columns[f"label_end{suffix}"] = ends[rows]
+    return columns, float(both.mean()) if len(both) else float("nan")
 
 
 def settled_rows(bars: pd.DataFrame, settings: dict, sessions: np.ndarray | None = None) -> int:

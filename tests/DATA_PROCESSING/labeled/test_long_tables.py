@@ -34,7 +34,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Daily bars of some years are long here."""
     monkeypatch.setattr(writing, "PART_ROWS", 700)
     monkeypatch.setattr(writing, "OPEN_ROWS", 100)
-    for module in ("write", "build"):
+    for module in ("write", "make"):
         monkeypatch.setattr(f"DATA_PROCESSING.labeled.{module}.SHORT_ROWS", 300)
 
 
@@ -144,7 +144,7 @@ def test_a_build_that_was_killed_leaves_nothing_that_passes_for_a_table(panel, t
 
     monkeypatch.setattr(writing.LongTable, "commit", die)
     with pytest.raises(KeyboardInterrupt):
-        changed.write(tmp_path, "AAPL")
+        label_panel(changed, tmp_path, symbols=["AAPL"])
     monkeypatch.undo()
     with pytest.raises(IntegrityError):
         read_table(table_path(tmp_path, "AAPL"))
