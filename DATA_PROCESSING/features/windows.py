@@ -169,7 +169,7 @@ def rolling_max(x: np.ndarray, window: int) -> np.ndarray:
     for start in range(window - 1, x.size, BLOCK):
         stop = min(start + BLOCK, x.size)
         known, wider = one[: stop - start + window - 1], other[: stop - start + window - 1]
-        known[:] = x[start - window + 1 : stop]  # at each place, the extreme of the ``span`` values from there on
+        known[:] = x[start - window + 1 : stop]  # at each place, the maximum of the ``span`` values from there on
         span = 1
         while span < window:
             step = min(span, window - span)
@@ -183,26 +183,9 @@ def rolling_max(x: np.ndarray, window: int) -> np.ndarray:
     return out
 
 
-@compiled
 def rolling_min(x: np.ndarray, window: int) -> np.ndarray:
     """Minimum of the last ``window`` values; NaN if any of them is."""
-    out = np.full(x.size, np.nan)
-    one, other = np.empty(BLOCK + window), np.empty(BLOCK + window)
-    for start in range(window - 1, x.size, BLOCK):
-        stop = min(start + BLOCK, x.size)
-        known, wider = one[: stop - start + window - 1], other[: stop - start + window - 1]
-        known[:] = x[start - window + 1 : stop]  # at each place, the extreme of the ``span`` values from there on
-        span = 1
-        while span < window:
-            step = min(span, window - span)
-            later = known[step:]
-            for place in range(later.size):
-                a, b = known[place], later[place]
-                wider[place] = a if a < b or a != a else b
-            known, wider = wider[: later.size], known[: later.size]
-            span += step
-        out[start:stop] = known[: stop - start]
-    return out
+    return -rolling_max(-x, window)
 
 
 @compiled
