@@ -36,20 +36,23 @@ from DATA_PROCESSING.sources import read_panel
 BARS, LABELS = load_run_config("bars"), load_run_config("labels")
 FEATURES = load_run_config("features", {"set": "comprehensive"})
 MEBIBYTE = 2**20
-CHILD = """
-import json, resource, sys, time
+CHILD = r"""
+import json, re, sys, time
 from pathlib import Path
 from CONFIG.config_loader import load_run_config
 from DATA_PROCESSING.labeled import TableBuilder, label_panel
 from DATA_PROCESSING.sources import read_panel
+
+def peak():  # in KiB, on Linux; that of getrusage begins with the memory of the process that started this one
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
 features = load_run_config("features", {"set": "comprehensive"})
 started = time.perf_counter()
 panel = read_panel(sys.argv[1], load_run_config("bars"))
 builder = TableBuilder(panel, features, load_run_config("labels"))
-imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+surveyed = peak()
 label_panel(builder, Path(sys.argv[2]))
-print(json.dumps({"seconds": time.perf_counter() - started, "long": list(panel.long), "surveyed": imported,
-                  "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+print(json.dumps({"seconds": time.perf_counter() - started, "surveyed": surveyed, "peak": peak()}))
 """
 
 

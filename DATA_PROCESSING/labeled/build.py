@@ -16,7 +16,8 @@ from DATA_PROCESSING.features.audit import audit
 from DATA_PROCESSING.features.build import FeatureSet
 from DATA_PROCESSING.features.context import PanelContext
 from DATA_PROCESSING.features.table import feature_table
-from DATA_PROCESSING.labeled.make import Rows, TableMaker
+from DATA_PROCESSING.headers import listed
+from DATA_PROCESSING.labeled.make import Rows, TableMaker, Written
 from DATA_PROCESSING.labeled.parallel import in_parallel
 from DATA_PROCESSING.labeled.read import table_path
 from DATA_PROCESSING.labels import panel_forward_returns
@@ -143,16 +144,24 @@ def label_panel(
     held = [symbol for symbol in wanted if symbol in panel.bars]
     values = sum(len(panel.bars[symbol]) for symbol in held) * len(builder.columns)
     seconds = len(held) * _TABLE_SECONDS + values / _VALUES_PER_SECOND
-    made, shares = [], []
+    done: dict[str, Written] = {}
     for group, needed in (([symbol for symbol in wanted if symbol in panel.long], 0.0), (held, seconds)):
         calls = (
             (symbol, (table_path(folder, symbol), symbol, builder.rows(symbol))) for symbol in group if not stopped()
         )
-        for symbol, (is_new, share) in in_parallel(builder.maker.write, calls, jobs, needed):
-            made += [symbol] if is_new else []
-            shares += [share] if np.isfinite(share) else []
+        for symbol, done[symbol] in in_parallel(builder.maker.write, calls, jobs, needed):
             on_step(symbol)
     sync_folder(folder)
+    _tell(done, builder.maker.labels["horizon"])
+    return sorted(symbol for symbol, written in done.items() if written.made)
+
+
+def _tell(done: dict[str, Written], horizon: int | str) -> None:
+    """Log what users should know of the labels."""
+    unlabeled = sorted(symbol for symbol, written in done.items() if not written.labeled_rows)
+    if unlabeled:
+        log.warning("no label in the tables of %s: fewer bars than the horizon %s needs", listed(unlabeled), horizon)
+    shares = [w.both_touched_share for w in done.values() if np.isfinite(w.both_touched_share)]
     if shares:
         share = float(np.mean(shares))
         log.log(
@@ -160,7 +169,6 @@ def label_panel(
             "in %.2f %% of first touches one bar touches both barriers; it counts as the lower (mean over symbols)",
             100 * share,
         )
-    return sorted(made)
 
 
 def _check_spans(labels: dict, bar_length: np.timedelta64) -> None:

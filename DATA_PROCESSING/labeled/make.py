@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,25 @@ from DATA_PROCESSING.labeled.write import SHORT_ROWS, LongTable, open_long, part
 from DATA_PROCESSING.labels import label_names
 
 Rows = Iterable[pd.DataFrame]  # of one symbol, in time order, in one piece or more; can be gone through twice
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a table.
+
+    Attributes
+    ----------
+    made : bool
+        False if it was there.
+    both_touched_share : float
+        Share of first touches in which one bar touches both barriers; NaN without any.
+    labeled_rows : int
+        How many rows have labels.
+    """
+
+    made: bool
+    both_touched_share: float
+    labeled_rows: int
 
 
 class TableMaker:
@@ -71,23 +91,16 @@ class TableMaker:
         features, timestamps = zip(*last, strict=True)
         return pd.concat(features, ignore_index=True), pd.concat(timestamps, ignore_index=True)
 
-    def write(self, path: Path, symbol: str, rows: Rows) -> tuple[bool, float]:
+    def write(self, path: Path, symbol: str, rows: Rows) -> Written:
         """Write a symbol's table where it is not there yet, or no longer right.
 
         A long table whose bars have grown at the end alone is continued: only the new rows are computed.
-
-        Returns
-        -------
-        made : bool
-            False if it was there.
-        both_touched_share : float
-            Share of first touches in which one bar touches both barriers.
         """
         kept = _info(path)
         before, digest = self._digests(rows, kept.rows if kept else 0)
         fingerprint = digest.hexdigest()
         if kept is not None and kept.fingerprint == fingerprint and parts_are_whole(path, kept.parts):
-            return False, kept.both_touched_share
+            return Written(False, kept.both_touched_share, kept.labeled_rows)
         stream, table, known = self._stream(), LongTable(path), 0
         if kept is not None and kept.parts and kept.fingerprint == before != fingerprint:
             continued = open_long(path, stream, self._recipe)
@@ -102,7 +115,7 @@ class TableMaker:
             self._commit(table, symbol, stream, digest)
         else:
             write_file(path, join_columns([*settled, stream.rest()]), self._about(symbol, stream, digest))
-        return True, stream.both_touched_share
+        return Written(True, stream.both_touched_share, stream.labeled_rows)
 
     def add_newest(self, path: Path, symbol: str, rows: pd.DataFrame) -> bool:
         """Continue a symbol's long table with rows that begin within the last that it was made from.
@@ -142,7 +155,7 @@ class TableMaker:
 
     def _about(self, symbol: str, stream: TableStream, digest: RowDigest) -> dict:
         about = {"symbol": symbol, "fingerprint": digest.hexdigest(), "labels": self.labels, "rows": digest.rows}
-        about["recipe"] = self._recipe
+        about |= {"labeled_rows": stream.labeled_rows, "recipe": self._recipe}
         if np.isfinite(stream.both_touched_share):  # JSON has no NaN
             about["both_touched_share"] = stream.both_touched_share
         return about

@@ -43,6 +43,8 @@ class TableInfo:
         Share of first touches in which one bar touches both barriers and counts as the lower; NaN where not known.
     rows : int
         Bars it was made from; 0 where not known.
+    labeled_rows : int
+        Those that have labels; 0 where not known.
     tail_start, tail_end : str
         Of a long table, the times of the first bar that it has to see again to go on, and of its last.
     parts : tuple of (str, str)
@@ -57,6 +59,7 @@ class TableInfo:
     labels: dict
     both_touched_share: float = float("nan")
     rows: int = 0
+    labeled_rows: int = 0
     tail_start: str = ""
     tail_end: str = ""
     parts: tuple[tuple[str, str], ...] = ()
@@ -114,6 +117,7 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
         labels=about.get("labels", {}),
         both_touched_share=about.get("both_touched_share", float("nan")),
         rows=about.get("rows", 0),
+        labeled_rows=about.get("labeled_rows", 0),
         tail_start=about.get("tail_start", ""),
         tail_end=about.get("tail_end", ""),
         parts=tuple((name, seal) for name, seal in about.get("parts", ())),

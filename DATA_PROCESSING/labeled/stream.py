@@ -56,7 +56,7 @@ class LabelStream:
         self._settings = settings
         self._rows: pd.DataFrame | None = None  # those that the next labels need
         self._settled = 0  # of these
-        self._touches = np.zeros(2)  # first touches: by a bar that touches both barriers, and all
+        self._counts = np.zeros(3)  # first touches by a bar that touches both barriers, all of them, rows with a label
 
     def push(self, rows: pd.DataFrame) -> Columns:
         """Labels of the rows that are settled now and were not before, in order.
@@ -67,8 +67,8 @@ class LabelStream:
         numbers = held["number"].to_numpy()
         before, settled = self._settled, settled_rows(held, self._settings, numbers)
         labels, both_touched_share = label_columns(held, self._settings, numbers, slice(before, settled))
-        touched = np.count_nonzero(np.isfinite(labels["TTH"]))
-        self._touches = self._touches + touched * np.nan_to_num([both_touched_share, 1.0])
+        touched, ended = np.count_nonzero(np.isfinite(labels["TTH"])), np.count_nonzero(~np.isnat(labels["label_end"]))
+        self._counts += [touched * np.nan_to_num(both_touched_share), touched, ended]
         begin = first_needed(held, self._settings, settled, numbers)
         self._rows, self._settled = held.iloc[begin:].reset_index(drop=True), settled - begin
         return labels
@@ -81,16 +81,21 @@ class LabelStream:
     @property
     def both_touched_share(self) -> float:
         """Share of first touches by a bar that touches both barriers; NaN without any."""
-        both, touched = self._touches
+        both, touched, _ = self._counts
         return both / touched if touched else float("nan")
+
+    @property
+    def labeled_rows(self) -> int:
+        """How many rows have labels."""
+        return int(self._counts[2])
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays that `restore` takes."""
-        return {"settled": np.array(self._settled), "touches": self._touches, **to_arrays(self._rows, "rows.")}
+        return {"settled": np.array(self._settled), "counts": self._counts, **to_arrays(self._rows, "rows.")}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Go on from a state."""
-        self._settled, self._touches = int(arrays["settled"]), arrays["touches"]
+        self._settled, self._counts = int(arrays["settled"]), arrays["counts"]
         self._rows = from_arrays(arrays, "rows.")
 
 
@@ -131,6 +136,11 @@ class TableStream:
     def both_touched_share(self) -> float:
         """Share of first touches by a bar that touches both barriers; NaN without any."""
         return self._labels.both_touched_share
+
+    @property
+    def labeled_rows(self) -> int:
+        """How many rows have labels."""
+        return self._labels.labeled_rows
 
     @property
     def tail(self) -> pd.DataFrame:

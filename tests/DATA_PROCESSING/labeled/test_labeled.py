@@ -369,3 +369,14 @@ def test_other_files_beside_labeled_tables_are_told_of_or_ignored(folder):
     with pytest.raises(DataError, match="no column 'label_end'"):
         read_info(paths[1], 5)
     assert labeled_files(folder / "FB.parquet") == [folder / "FB.parquet"]
+
+
+def test_tables_without_one_label_are_told_of(panel, tmp_path, caplog):
+    labels = load_run_config("labels", {"horizon": 300})  # FB has 196 bars
+    label_panel(TableBuilder(panel, FEATURES, labels), tmp_path, symbols=["FB", "IBM"])
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == "no label in the tables of 'FB': fewer bars than the horizon 300 needs"
+    caplog.clear()
+    assert label_panel(TableBuilder(panel, FEATURES, labels), tmp_path, symbols=["FB", "IBM"]) == []
+    assert "no label in the tables of 'FB'" in caplog.text
+    assert read_info(table_path(tmp_path, "IBM"), 1).labeled_rows == len(panel.bars["IBM"]) - 300
