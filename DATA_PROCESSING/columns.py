@@ -8,7 +8,8 @@ PRICE_COLUMNS = ("open", "high", "low", "close")
 BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
 RESERVED_PREFIXES = ("y_", "TTH", "MFE", "MAE", "MDD", "fwd_", "label_")
 STORED_INDEX = "__index_level_"  # how pandas names an index without a name in a Parquet file: row numbers, mostly
-NOT_FEATURES = frozenset(("symbol", "timestamp", "session", "adj_close", *BAR_COLUMNS))
+UNIVERSE = "in_universe"  # marks the rows of a walk-forward that may be trained on and traded
+NOT_FEATURES = frozenset(("symbol", "timestamp", "session", "adj_close", UNIVERSE, *BAR_COLUMNS))
 
 
 def is_label(column: str) -> bool:

@@ -1,0 +1,179 @@
+"""Walk-forward validation: everything is fitted again in each fold, on rows that were known before its test window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from CONFIG.config_loader import check_model_config, load_model_config, load_run_config
+from CONFIG.errors import ConfigError, DataError, did_you_mean
+from DATA_PROCESSING.columns import target_columns
+from DATA_PROCESSING.labels import label_end_of
+from DATA_PROCESSING.sessions import without_zone
+from TRAINING.evaluation.folds import Fold, walk_forward_folds
+from TRAINING.model_fun.registry import MODELS
+from TRAINING.walkforward.fold import Outcome, Work, find_task, run_fold
+from TRAINING.walkforward.panel import LabeledPanel
+from TRAINING.walkforward.results import WalkForwardResults, check_metrics, collect
+from TRAINING.walkforward.trading import Trading
+
+SCOPES = ("pooled", "symbol")
+
+
+class WalkForwardEngine:
+    """Trains on past sessions and tests on the ones that follow, again and again through a panel.
+
+    Parameters
+    ----------
+    data : DataFrame, str or Path
+        Labeled rows of one symbol or of many, or a folder of labeled tables; see docs/07_WALK_FORWARD.md. Rows where a
+        column ``in_universe`` is not true are neither trained on nor traded.
+    train_days, test_days, step_days : int, optional
+        In sessions; those of run_config/walkforward.yaml by default, as for all that follow.
+    min_train_samples : int, optional
+        Labelled rows that a training window needs, before purge and tail; folds with fewer are skipped and listed.
+    mode : {"rolling", "expanding"}, optional
+    scope : {"pooled", "symbol"}, optional
+        One model over all symbols per fold, or one per symbol.
+    embargo_sessions : int, optional
+
+    Attributes
+    ----------
+    folds : list of Fold
+
+    Raises
+    ------
+    ConfigError
+        A setting out of its range.
+    DataError
+        Data that cannot be used, or too few sessions for one fold.
+    """
+
+    def __init__(
+        self,
+        data: pd.DataFrame | str | Path,
+        train_days: int | None = None,
+        test_days: int | None = None,
+        step_days: int | None = None,
+        min_train_samples: int | None = None,
+        mode: str | None = None,
+        scope: str | None = None,
+        embargo_sessions: int | None = None,
+    ):
+        given = {name: value for name, value in locals().items() if name not in ("self", "data") and value is not None}
+        self.settings = load_run_config("walkforward", given)
+        split = load_run_config("split")
+        self.settings |= {name: split[name] for name in ("early_stopping", "weights", "half_life")}
+        self.panel = LabeledPanel.of(data)
+        days = (self.settings[name] for name in ("train_days", "test_days", "step_days"))
+        self.folds = walk_forward_folds(
+            self.panel.sessions,
+            *days,
+            mode=self.settings["mode"],
+            embargo_sessions=self.settings["embargo_sessions"],
+        )
+
+    def run(
+        self,
+        model_name: str,
+        config: dict | None = None,
+        metrics: Sequence[str] | None = None,
+        target: str | None = None,
+        *,
+        backtest: dict | None = None,
+        jobs: int = 1,
+        on_step: Callable[[str], None] = lambda text: None,
+    ) -> WalkForwardResults:
+        """Walk one model on one target through the panel.
+
+        Parameters
+        ----------
+        model_name : str
+            A model of the zoo.
+        config : dict, optional
+            As `CONFIG.config_loader.load_model_config` returns it; the model's default otherwise.
+        metrics : sequence of str, optional
+            Columns of ``results.metrics``.
+        target : str, optional
+        backtest : dict, optional
+            The run config of this name.
+        jobs : int
+            Folds at once.
+        on_step : callable
+            Told each fold that is ready.
+
+        Raises
+        ------
+        ConfigError
+            An unknown model, target or metric, or a fault in a configuration.
+        DataError
+            No fold can be trained; the message has the numbers needed and had.
+        """
+        if model_name not in MODELS:
+            raise ConfigError(f"no model {model_name!r}{did_you_mean(model_name, MODELS)}")
+        config = load_model_config(model_name) if config is None else check_model_config(model_name, config)
+        target, table = target or self.settings["target"], self.panel.table
+        if target not in target_columns(table.columns):
+            raise ConfigError(f"no target {target!r} in the table{did_you_mean(target, target_columns(table.columns))}")
+        work = self._work(model_name, config, target)
+        metrics = check_metrics(metrics or self.settings["metrics"], work.task)
+        ends = without_zone(table[label_end_of(target, table.columns)])
+        horizon = self.panel.holding_bars(np.where(np.isnan(work.data.y), np.datetime64("NaT"), ends))
+        if self.settings["train_days"] <= horizon:
+            raise ConfigError(
+                f"walk-forward: train_days must be above the horizon of {target}, {horizon} bars; "
+                f"got {self.settings['train_days']}"
+            )
+        outcomes = self._outcomes(work, jobs, on_step)
+        _check_some(outcomes, self.settings)
+        trading = Trading(self.panel, work, target, horizon, load_run_config("backtest", backtest))
+        return collect(trading, metrics, outcomes)
+
+    def _work(self, model_name: str, config: dict, target: str) -> Work:
+        data, panel = self.panel.dataset(target), self.panel
+        y, ends = data.y.to_numpy(float), data.label_sessions
+        known = ~np.isnat(ends) & ~np.isnan(y)
+        # A label that ends on a day that is no session of the panel is known by the next one.
+        label_session = np.where(known, np.searchsorted(panel.sessions, np.where(known, ends, panel.sessions[0])), -1)
+        task = find_task(target, y, config["task"])
+        symbol = panel.table["symbol"].cat.codes.to_numpy()
+        return Work(data, panel.row_session, label_session, panel.in_universe, symbol, panel.sessions, self.settings,
+                    model_name, config, task)  # fmt: skip
+
+    def _outcomes(self, work: Work, jobs: int, on_step: Callable[[str], None]) -> list[tuple[Fold, str, Outcome]]:
+        from joblib import Parallel, delayed
+
+        pooled = self.settings["scope"] == "pooled"
+        units = [
+            (fold, symbol) for fold in self.folds for symbol in ([None] if pooled else range(len(self.panel.symbols)))
+        ]
+
+        def run(fold: Fold, symbol: int | None) -> tuple[Fold, str, Outcome]:
+            return fold, "" if symbol is None else self.panel.symbols[symbol], run_fold(work, fold, symbol)
+
+        done = []
+        # Threads serve: the zoo's models fit in native code, which runs without Python's lock.
+        parallel = Parallel(jobs, backend="threading", return_as="generator_unordered", batch_size=1)
+        for fold, symbol, outcome in parallel(delayed(run)(*unit) for unit in units):
+            done.append((fold, symbol, outcome))
+            record = outcome.record
+            on_step(f"fold {fold.number} {symbol}: {record['status']} {record['reason']}".replace(" :", ":").strip())
+        return sorted(done, key=lambda unit: (unit[0].number, unit[1]))
+
+
+def _check_some(outcomes: list[tuple[Fold, str, Outcome]], settings: dict) -> None:
+    """Refuse a walk-forward without one fold that was trained."""
+    if any(outcome.record["status"] == "done" for _, _, outcome in outcomes):
+        return
+    most = max(outcome.record["window_rows"] for _, _, outcome in outcomes)
+    reason = next((o.record["reason"] for _, _, o in outcomes if o.record["status"] == "failed"), "")
+    if reason:
+        raise DataError(f"walk-forward: none of {len(outcomes)} folds could be trained, the first: {reason}")
+    raise DataError(
+        f"walk-forward: none of {len(outcomes)} folds has min_train_samples ({settings['min_train_samples']}) labelled "
+        f"rows in its training window of {settings['train_days']} sessions, the most is {most}; "
+        "lengthen train_days, lower min_train_samples or give more symbols"
+    )

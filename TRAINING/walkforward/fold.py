@@ -1,0 +1,180 @@
+"""One fold: fit on the purged training window, stop on its tail, predict the test window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from CONFIG.errors import BarzooError, DataError
+from DATA_PROCESSING.dataset import Dataset
+from DATA_PROCESSING.labels import sample_weights, task_of
+from TRAINING.evaluation.baselines import baseline_predictions
+from TRAINING.evaluation.folds import Fold
+from TRAINING.evaluation.splits import purged_tail
+from TRAINING.strategies import SingleTaskStrategy
+
+BUY_AND_HOLD = "buy_and_hold"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is the same for all folds of a run.
+
+    Attributes
+    ----------
+    data : Dataset
+        Features and the target of all rows, in time order.
+    session, label_session : (n,) int
+        Positions among the panel's sessions; the latter -1 where there is no label.
+    in_universe : (n,) bool
+    symbol : (n,) int
+        The code of each row's symbol.
+    sessions : (k,) datetime64[D]
+    settings : dict
+        The run config ``walkforward``, and those of ``split`` that weigh rows and hold out the tail.
+    model_name : str
+    config : dict
+    task : str
+    """
+
+    data: Dataset
+    session: np.ndarray
+    label_session: np.ndarray
+    in_universe: np.ndarray
+    symbol: np.ndarray
+    sessions: np.ndarray
+    settings: dict
+    model_name: str
+    config: dict
+    task: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a fold, or of one symbol in it.
+
+    Attributes
+    ----------
+    record : dict
+        Its row of ``folds``: sizes, ``status`` (``done``, ``skipped`` or ``failed``), ``reason``.
+    predictions : DataFrame
+        ``name, row`` (position in the panel's table), ``prediction, threshold``, the whole test window.
+    importance : dict of str to float
+    """
+
+    record: dict
+    predictions: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
+    importance: dict[str, float] = field(default_factory=dict)
+
+
+COLUMNS = ["name", "row", "prediction", "threshold"]
+
+
+def run_fold(work: Work, fold: Fold, symbol: int | None = None) -> Outcome:
+    """Train one model and the baselines on a fold, of all symbols or of one; an error becomes the outcome's reason."""
+    days = np.searchsorted(work.sessions, [fold.train_start, fold.test_start, fold.test_end, fold.last_known])
+    begin, cut, stop = np.searchsorted(work.session, [days[0], days[1], days[2] + 1])
+    usable = np.ones(stop - begin, bool) if symbol is None else work.symbol[begin:stop] == symbol
+    usable &= work.in_universe[begin:stop]
+    rows = begin + np.flatnonzero(usable)
+    known = work.label_session[rows]
+    window, test = rows < cut, rows[rows >= cut]
+    labelled = window & (known >= 0)
+    train = rows[labelled & (known <= days[3])]
+    record = {
+        "window_rows": int(labelled.sum()),
+        "purged_rows": int(labelled.sum()) - len(train),
+        "train_rows": 0,
+        "validation_rows": 0,
+        "test_rows": len(test),
+        "rounds": np.nan,
+        "status": "done",
+        "reason": "",
+        "notes": "",
+    }
+    needed = work.settings["min_train_samples"]
+    try:
+        if record["window_rows"] < needed:
+            return _without(
+                record, "skipped", f"{record['window_rows']} labelled rows in the training window; {needed} are needed"
+            )
+        if not len(test):
+            return _without(record, "skipped", "no row in the test window")
+        return _train(work, train, test, record)
+    except BarzooError as error:
+        return _without(record, "failed", str(error))
+
+
+def _without(record: dict, status: str, reason: str) -> Outcome:
+    return Outcome(record | {"status": status, "reason": reason})
+
+
+def _train(work: Work, train: np.ndarray, test: np.ndarray, record: dict) -> Outcome:
+    sessions = work.sessions[work.session[train]]
+    if not len(train):
+        raise DataError("the purge leaves no training row; give a longer window, or a smaller embargo or horizon")
+    ends = work.sessions[work.label_session[train]]
+    head, tail = purged_tail(sessions, ends, work.settings["early_stopping"])
+    fitted, validation = work.data.take(train[head]), work.data.take(train[tail])
+    fitted = replace(fitted, rows=replace(fitted.rows, sample_weight=_weights(work, train[head])))
+    X_test = work.data.X.iloc[test]
+    trainer = SingleTaskStrategy(work.model_name, work.config).train(
+        fitted.X, fitted.y, validation.X, validation.y, rows=fitted.rows
+    )
+    y = work.data.y.to_numpy(float)[train]
+    baselines, missing = baseline_predictions(work.task, work.data.X.iloc[train], y, X_test)
+    predictions = {
+        work.model_name: trainer.predict_score(X_test),
+        **baselines,
+        BUY_AND_HOLD: np.full(len(test), np.nan),
+    }
+    # A classifier trades where it sees a higher probability than the (weighted) training rows' base rate.
+    weights = fitted.rows.sample_weight
+    threshold = float(np.average(fitted.y.to_numpy(float), weights=weights)) if work.task == "binary" else 0.0
+    importance = trainer.get_feature_importance()
+    record |= {
+        "train_rows": int(head.sum()),
+        "validation_rows": int(tail.sum()),
+        "rounds": trainer.rounds,
+        "notes": "; ".join([*trainer.notes, *(f"{name}: {reason}" for name, reason in missing.items())]),
+    }
+    frame = pd.DataFrame(
+        {
+            "name": np.repeat(list(predictions), len(test)),
+            "row": np.tile(test, len(predictions)),
+            "prediction": np.concatenate(list(predictions.values())),
+            "threshold": threshold,
+        }
+    )
+    return Outcome(record, frame, {} if importance.isna().any() else importance.to_dict())
+
+
+def _weights(work: Work, rows: np.ndarray) -> np.ndarray | None:
+    """Weights of training rows, per symbol as for labels of one symbol, of mean 1."""
+    kind = work.settings["weights"]
+    if kind == "none":
+        return None
+    age = work.session[rows].max() - work.session[rows]
+    weights = np.empty(len(rows))
+    for code in np.unique(work.symbol[rows]):
+        own = np.flatnonzero(work.symbol[rows] == code)
+        # Positions among the symbol's sessions stand for its bars.
+        begin, end = work.session[rows[own]], work.label_session[rows[own]]
+        weights[own] = sample_weights(kind, begin, end, age[own], work.settings["half_life"])
+    return weights / weights.mean()
+
+
+def find_task(target: str, y: np.ndarray, asked: str) -> str:
+    """The task of a target, which the model's configuration must not change.
+
+    Raises
+    ------
+    DataError
+        It asks for another task.
+    """
+    task = task_of(target, y[~np.isnan(y)])
+    if asked not in ("auto", task):
+        raise DataError(f"the configuration asks for task: {asked}, but {target} is {task}; leave it at auto")
+    return task

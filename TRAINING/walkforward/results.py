@@ -1,0 +1,185 @@
+"""What a walk-forward found: its folds, the stitched predictions, their money, and metrics beside the baselines'."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from CONFIG.errors import ConfigError, did_you_mean
+from TRAINING.evaluation.metrics import MONEY_METRICS, PREDICTION_METRICS
+from TRAINING.runs.manifest import digest, environment, read_sealed
+from TRAINING.runs.store import write_sealed
+from TRAINING.walkforward.trading import Trading, by_session
+
+if TYPE_CHECKING:
+    from TRAINING.evaluation.folds import Fold
+    from TRAINING.walkforward.fold import Outcome
+
+_WINDOWS = ("train_start", "train_end", "test_start", "test_end")
+_FRAMES = ("folds", "predictions", "returns", "importance")
+
+
+@dataclass(frozen=True, eq=False)
+class WalkForwardResults:
+    """The results of one model on one target; docs/07_WALK_FORWARD.md describes every column.
+
+    Attributes
+    ----------
+    folds : DataFrame
+        A row per fold (and symbol, with a model per symbol): windows, sizes, status, and metrics of the whole test
+        window for the model.
+    predictions : DataFrame
+        A row per name (the model and the baselines) and bar of the stitched test windows.
+    returns : DataFrame
+        Per name and session, the equal-weight portfolio.
+    metrics : DataFrame
+        The metrics asked for, a row per name, the model first; NaN where undefined.
+    importance : DataFrame
+        ``fold, symbol, feature, importance``.
+    manifest : dict
+        What it was made from and with; ``reasons`` says why a metric is undefined.
+    """
+
+    folds: pd.DataFrame
+    predictions: pd.DataFrame
+    returns: pd.DataFrame
+    metrics: pd.DataFrame
+    importance: pd.DataFrame
+    manifest: dict
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a sealed folder: four Parquet files, ``metrics.json`` and ``manifest.json``.
+
+        Raises
+        ------
+        ConfigError
+            Something else is there already.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder / "metrics.json").exists():
+            raise ConfigError(f"{folder}: exists, and holds no walk-forward; choose another folder")
+        files = {f"{name}.parquet": _parquet(getattr(self, name)) for name in _FRAMES}
+        table = {name: {k: _number(v) for k, v in row.items()} for name, row in self.metrics.T.to_dict().items()}
+        files["metrics.json"] = json.dumps(table, indent=1).encode()
+        write_sealed(folder, self.manifest, files)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> WalkForwardResults:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        IntegrityError
+            A file is missing, truncated or edited.
+        """
+        manifest, files = read_sealed(Path(folder))
+        manifest.pop("files")
+        metrics = pd.DataFrame(json.loads(files["metrics.json"])).T.astype(float)
+        frames = {name: pd.read_parquet(BytesIO(files[f"{name}.parquet"])) for name in _FRAMES}
+        return cls(metrics=metrics, manifest=manifest, **frames)
+
+
+def check_metrics(metrics: Sequence[str], task: str) -> list[str]:
+    """The metrics asked for, each known and of this task.
+
+    Raises
+    ------
+    ConfigError
+        One that is not.
+    """
+    known = [row.name for row in (*PREDICTION_METRICS[task], *MONEY_METRICS)]
+    if isinstance(metrics, str):
+        raise ConfigError(f"metrics: expected a list of names, got {metrics!r}; write [{metrics!r}]")
+    for name in metrics:
+        if name not in known:
+            other = next((task for task, rows in PREDICTION_METRICS.items() if name in {r.name for r in rows}), None)
+            cure = f"; it is one of {other} targets" if other else did_you_mean(str(name), known)
+            raise ConfigError(f"metrics: no metric {name!r} of a {task} target{cure}")
+    return list(dict.fromkeys(metrics))
+
+
+def collect(trading: Trading, metrics: list[str], outcomes: list[tuple[Fold, str, Outcome]]) -> WalkForwardResults:
+    """Stitch the folds' predictions, trade them, and score both."""
+    panel, work = trading.panel, trading.work
+    parts = [
+        outcome.predictions.assign(fold=fold.number, last=fold.stitched_end)
+        for fold, _, outcome in outcomes
+        if len(outcome.predictions)
+    ]
+    made = pd.concat(parts, ignore_index=True)
+    stitched = made[panel.sessions[work.session[made["row"]]] <= made["last"].to_numpy("datetime64[D]")]
+    names = list(dict.fromkeys([work.model_name, *stitched["name"]]))
+    rows = {name: trading.rows(stitched[stitched["name"] == name], name) for name in names}
+    scored = {name: trading.scores(rows[name], name) for name in names}
+    predictions = pd.concat(rows.values(), ignore_index=True)
+    tested = predictions["session"].max().to_datetime64()
+    manifest = {
+        "model": work.model_name,
+        "config": work.config,
+        "target": trading.target,
+        "task": work.task,
+        "horizon": trading.horizon,
+        "settings": work.settings,
+        "backtest": trading.settings,
+        "features": list(work.data.X.columns),
+        "symbols": panel.symbols,
+        "sessions": [str(panel.sessions[0]), str(panel.sessions[-1])],
+        "untested_sessions": int((panel.sessions > tested).sum()),
+        "data": digest([item.hex() for item in panel.session_digests]),
+        "environment": environment(),
+        "reasons": {
+            name: {k: why for k, why in reasons.items() if k in metrics} for name, (_, reasons) in scored.items()
+        },
+    }
+    return WalkForwardResults(
+        folds=_folds(trading, outcomes),
+        predictions=predictions,
+        returns=by_session(predictions),
+        metrics=pd.DataFrame(
+            {name: [values.get(metric, np.nan) for metric in metrics] for name, (values, _) in scored.items()}, metrics
+        ).T,
+        importance=_importance(outcomes),
+        manifest=manifest,
+    )
+
+
+def _folds(trading: Trading, outcomes: list[tuple[Fold, str, Outcome]]) -> pd.DataFrame:
+    name, rows = trading.work.model_name, []
+    for fold, symbol, outcome in outcomes:
+        windows = {key: getattr(fold, key) for key in _WINDOWS}
+        row = {"fold": fold.number, "symbol": symbol, **windows, **outcome.record}
+        made = outcome.predictions[outcome.predictions["name"] == name]
+        if len(made):
+            row |= trading.scores(trading.rows(made.assign(fold=fold.number), name), name)[0]
+        rows.append(row)
+    return pd.DataFrame(rows).astype(dict.fromkeys(_WINDOWS, "datetime64[ns]"))
+
+
+def _importance(outcomes: list[tuple[Fold, str, Outcome]]) -> pd.DataFrame:
+    frames = [
+        pd.DataFrame({"feature": list(outcome.importance), "importance": list(outcome.importance.values())}).assign(
+            fold=fold.number, symbol=symbol
+        )
+        for fold, symbol, outcome in outcomes
+        if outcome.importance
+    ]
+    columns = ["fold", "symbol", "feature", "importance"]
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
