@@ -9,18 +9,28 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.config_loader import check_model_config, load_model_config, load_run_config
-from CONFIG.errors import ConfigError, DataError, did_you_mean
+from CONFIG.errors import BarzooError, ConfigError, DataError, did_you_mean
 from DATA_PROCESSING.columns import target_columns
 from DATA_PROCESSING.labels import label_end_of
 from DATA_PROCESSING.sessions import without_zone
 from TRAINING.evaluation.folds import Fold, walk_forward_folds
 from TRAINING.model_fun.registry import MODELS
+from TRAINING.walkforward.checkpoint import Checkpoint
 from TRAINING.walkforward.fold import Outcome, Work, find_task, run_fold
 from TRAINING.walkforward.panel import LabeledPanel
 from TRAINING.walkforward.results import WalkForwardResults, check_metrics, collect
 from TRAINING.walkforward.trading import Trading
 
 SCOPES = ("pooled", "symbol")
+
+
+class Interrupted(BarzooError):
+    """The run was stopped before its last fold; what is finished is kept."""
+
+    exit_code = 130
+
+    def __init__(self) -> None:
+        super().__init__("interrupted; run the same command again to go on")
 
 
 class WalkForwardEngine:
@@ -84,8 +94,10 @@ class WalkForwardEngine:
         target: str | None = None,
         *,
         backtest: dict | None = None,
+        folder: Path | None = None,
         jobs: int = 1,
         on_step: Callable[[str], None] = lambda text: None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> WalkForwardResults:
         """Walk one model on one target through the panel.
 
@@ -99,11 +111,15 @@ class WalkForwardEngine:
             Columns of ``results.metrics``.
         target : str, optional
         backtest : dict, optional
-            The run config of this name.
+            Keys of the run config of this name.
+        folder : Path, optional
+            Where finished folds are kept, so that a run that was stopped goes on, and one of more sessions adds folds.
         jobs : int
             Folds at once.
         on_step : callable
             Told each fold that is ready.
+        stopped : callable
+            Once it says so, no further fold is begun, and `Interrupted` is raised.
 
         Raises
         ------
@@ -127,7 +143,10 @@ class WalkForwardEngine:
                 f"walk-forward: train_days must be above the horizon of {target}, {horizon} bars; "
                 f"got {self.settings['train_days']}"
             )
-        outcomes = self._outcomes(work, jobs, on_step)
+        kept = None if folder is None else Checkpoint(Path(folder), self.panel, work)
+        outcomes = self._outcomes(work, kept, jobs, on_step, stopped)
+        if stopped():
+            raise Interrupted
         _check_some(outcomes, self.settings)
         trading = Trading(self.panel, work, target, horizon, load_run_config("backtest", backtest))
         return collect(trading, metrics, outcomes)
@@ -143,24 +162,38 @@ class WalkForwardEngine:
         return Work(data, panel.row_session, label_session, panel.in_universe, symbol, panel.sessions, self.settings,
                     model_name, config, task)  # fmt: skip
 
-    def _outcomes(self, work: Work, jobs: int, on_step: Callable[[str], None]) -> list[tuple[Fold, str, Outcome]]:
+    def _outcomes(
+        self,
+        work: Work,
+        kept: Checkpoint | None,
+        jobs: int,
+        on_step: Callable[[str], None],
+        stopped: Callable[[], bool],
+    ) -> list[tuple[Fold, str, Outcome]]:
         from joblib import Parallel, delayed
+        from threadpoolctl import threadpool_limits
 
-        pooled = self.settings["scope"] == "pooled"
-        units = [
-            (fold, symbol) for fold in self.folds for symbol in ([None] if pooled else range(len(self.panel.symbols)))
-        ]
+        symbols = [None] if self.settings["scope"] == "pooled" else range(len(self.panel.symbols))
 
         def run(fold: Fold, symbol: int | None) -> tuple[Fold, str, Outcome]:
-            return fold, "" if symbol is None else self.panel.symbols[symbol], run_fold(work, fold, symbol)
+            name = "" if symbol is None else self.panel.symbols[symbol]
+            outcome = kept and kept.find(fold, name)
+            if outcome is None:
+                outcome = run_fold(work, fold, symbol)
+                if kept and outcome.record["status"] == "done":
+                    kept.keep(fold, name, outcome)
+            return fold, name, outcome
 
         done = []
         # Threads serve: the zoo's models fit in native code, which runs without Python's lock.
         parallel = Parallel(jobs, backend="threading", return_as="generator_unordered", batch_size=1)
-        for fold, symbol, outcome in parallel(delayed(run)(*unit) for unit in units):
-            done.append((fold, symbol, outcome))
-            record = outcome.record
-            on_step(f"fold {fold.number} {symbol}: {record['status']} {record['reason']}".replace(" :", ":").strip())
+        calls = (delayed(run)(fold, symbol) for fold in self.folds for symbol in symbols if not stopped())
+        with threadpool_limits(1, "blas"):  # the baselines' matrices are small
+            for fold, name, outcome in parallel(calls):
+                done.append((fold, name, outcome))
+                record = outcome.record
+                told = " ".join(filter(None, [str(fold.test_start), name, record["status"], record["reason"]]))
+                on_step(f"{work.model_name} {work.data.y.name} {told}")
         return sorted(done, key=lambda unit: (unit[0].number, unit[1]))
 
 

@@ -58,7 +58,7 @@ class Outcome:
     Attributes
     ----------
     record : dict
-        Its row of ``folds``: sizes, ``status`` (``done``, ``skipped`` or ``failed``), ``reason``.
+        Its row of ``folds``, the keys `RECORD`: sizes, ``status`` (``done``, ``skipped`` or ``failed``), ``reason``.
     predictions : DataFrame
         ``name, row`` (position in the panel's table), ``prediction, threshold``, the whole test window.
     importance : dict of str to float
@@ -70,6 +70,17 @@ class Outcome:
 
 
 COLUMNS = ["name", "row", "prediction", "threshold"]
+RECORD = (
+    "window_rows",
+    "purged_rows",
+    "train_rows",
+    "validation_rows",
+    "test_rows",
+    "rounds",
+    "status",
+    "reason",
+    "notes",
+)
 
 
 def run_fold(work: Work, fold: Fold, symbol: int | None = None) -> Outcome:

@@ -16,6 +16,7 @@ from CONFIG.errors import ConfigError, did_you_mean
 from TRAINING.evaluation.metrics import MONEY_METRICS, PREDICTION_METRICS
 from TRAINING.runs.manifest import digest, environment, read_sealed
 from TRAINING.runs.store import write_sealed
+from TRAINING.walkforward.fold import RECORD
 from TRAINING.walkforward.trading import Trading, by_session
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _folds(trading: Trading, outcomes: list[tuple[Fold, str, Outcome]]) -> pd.Da
     name, rows = trading.work.model_name, []
     for fold, symbol, outcome in outcomes:
         windows = {key: getattr(fold, key) for key in _WINDOWS}
-        row = {"fold": fold.number, "symbol": symbol, **windows, **outcome.record}
+        row = {"fold": fold.number, "symbol": symbol, **windows, **{key: outcome.record[key] for key in RECORD}}
         made = outcome.predictions[outcome.predictions["name"] == name]
         if len(made):
             row |= trading.scores(trading.rows(made.assign(fold=fold.number), name), name)[0]
@@ -172,7 +173,12 @@ def _importance(outcomes: list[tuple[Fold, str, Outcome]]) -> pd.DataFrame:
         if outcome.importance
     ]
     columns = ["fold", "symbol", "feature", "importance"]
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    whole = pd.concat(frames, ignore_index=True)[columns]
+    return whole.sort_values(
+        ["fold", "symbol", "importance", "feature"], ascending=[True, True, False, True], ignore_index=True
+    )
 
 
 def _number(value: float) -> float | None:
