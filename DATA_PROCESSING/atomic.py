@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_ABANDONED = 3600  # seconds
 
 
 def write_durably(path: Path, payload: bytes) -> None:
@@ -41,6 +44,14 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove temporary files of `replacing` that are an hour old: whoever wrote them was killed."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
 
 
 def write_atomically(path: Path, payload: bytes | str) -> None:

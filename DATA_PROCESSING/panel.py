@@ -47,6 +47,8 @@ class Panel:
         The shortest of the symbols' usual times from bar to bar; NaT where no symbol has two bars.
     long : dict of str to LongBars
         Symbols with too many bars to be in ``bars``.
+    settings : dict
+        The run config ``bars`` that it was made with.
     others : dict of str to DataFrame, optional
         The bars of all symbols, where `only` has left some out of ``bars``.
     """
@@ -60,6 +62,7 @@ class Panel:
     clocks: dict[str, Clock]
     bar_length: np.timedelta64
     long: dict[str, LongBars] = field(default_factory=dict, repr=False)
+    settings: dict = field(default_factory=dict, repr=False)
     others: dict[str, pd.DataFrame] | None = field(default=None, repr=False)
 
     @property
@@ -201,7 +204,7 @@ def build_panel(
     lengths = [*map(bar_length, bars.values()), *(surveys[symbol].bar_length for symbol in long)]
     shortest = min((length for length in lengths if not np.isnat(length)), default=np.timedelta64("NaT"))
     panel = Panel(
-        name, bars, quality, bad_rows, splits, sessions, clocks, shortest, long
+        name, bars, quality, bad_rows, splits, sessions, clocks, shortest, long, settings
     )  # fmt: skip
     if not panel.symbols:
         symbol, problem = quality.loc[0, ["symbol", "problem"]]

@@ -53,7 +53,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_bars():
     """`random_bars`."""
     return random_bars

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.abc import ExecutionLoader
 from importlib.util import decode_source, module_from_spec, spec_from_loader
 from pathlib import Path
@@ -47,11 +48,11 @@ class OwnFeatures:
 
     def afresh(self) -> OwnFeatures:
         """The same features, run again from the same source: what the file has come to remember is forgotten."""
-        return _run_again(self.path, self.source)
+        return OwnFeatures(self.path, self.source, tuple(_run(self.path, self.source)["FEATURES"]))
 
     def __reduce__(self) -> tuple:
         """Another process gets the source, and runs it."""
-        return _run_again, (self.path, self.source)
+        return _run_once, (self.path, self.source)
 
     def line_of(self, error: BaseException) -> str:
         """The kind, the first line and the place in the file of an error that it raised, as text."""
@@ -107,7 +108,8 @@ class _Source(ExecutionLoader):
         return decode_source(self.source)
 
 
-def _run_again(path: Path, source: bytes) -> OwnFeatures:
+@lru_cache(maxsize=1)  # a process gets the same file with every table that it makes
+def _run_once(path: Path, source: bytes) -> OwnFeatures:
     return OwnFeatures(path, source, tuple(_run(path, source)["FEATURES"]))
 
 

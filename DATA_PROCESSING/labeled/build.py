@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from CONFIG.errors import ConfigError
-from DATA_PROCESSING.atomic import sync_folder
+from CONFIG.errors import ConfigError, did_you_mean
+from DATA_PROCESSING.atomic import remove_abandoned, sync_folder
 from DATA_PROCESSING.features.audit import audit
 from DATA_PROCESSING.features.build import FeatureSet
 from DATA_PROCESSING.features.context import PanelContext
@@ -26,6 +27,7 @@ from DATA_PROCESSING.resample import interval_text
 
 log = logging.getLogger("barzoo")
 _TABLE_SECONDS, _VALUES_PER_SECOND = 0.015, 3e7  # about what a table takes
+_MANY_UNLABELED = 0.2  # of the rows whose path could be whole
 _MANY_BOTH_TOUCHED = 0.01  # above it, the order of touches within a bar matters too much to be guessed
 
 
@@ -56,7 +58,10 @@ class TableBuilder:
         if self.features.own:
             samples = panel.everyone | {symbol: next(panel.chunks(symbol))[0] for symbol in panel.long}
             audit(self.features.own, samples, feature_table(features["set"]))
-        self.maker = TableMaker(self.features, labels)
+        settings = {"bars": panel.settings, "features": features, "labels": labels}
+        if self.features.own:
+            settings["own_features"] = self.features.own.sha256
+        self.maker = TableMaker(self.features, settings)
         self._context = PanelContext(panel.everyone, self.features)
         self._returns = _panel_returns(panel, labels) if labels["excess"] else {}
 
@@ -131,16 +136,19 @@ def label_panel(
     on_step : callable
         Told each symbol that is ready.
     stopped : callable
-        Once it says so, no further table is begun.
+        Once it says so, no further table is taken up.
 
     Returns
     -------
     list of str
         The symbols whose table was made.
     """
-    folder, panel = Path(folder), builder.panel
+    folder, panel = Path(folder).absolute(), builder.panel  # a process may have started in another folder
     folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder)
     wanted = panel.symbols if symbols is None else symbols
+    for symbol in set(wanted) - set(panel.symbols):
+        raise ConfigError(f"{panel.name}: no usable bars of {symbol!r}{did_you_mean(symbol, panel.symbols)}")
     held = [symbol for symbol in wanted if symbol in panel.bars]
     values = sum(len(panel.bars[symbol]) for symbol in held) * len(builder.columns)
     seconds = len(held) * _TABLE_SECONDS + values / _VALUES_PER_SECOND
@@ -149,8 +157,10 @@ def label_panel(
         calls = (
             (symbol, (table_path(folder, symbol), symbol, builder.rows(symbol))) for symbol in group if not stopped()
         )
-        for symbol, done[symbol] in in_parallel(builder.maker.write, calls, jobs, needed):
-            on_step(symbol)
+        with closing(in_parallel(builder.maker.write, calls, len(group), jobs, needed)) as results:
+            for symbol, written in results:
+                done[symbol] = written
+                on_step(symbol)
     sync_folder(folder)
     _tell(done, builder.maker.labels["horizon"])
     return sorted(symbol for symbol, written in done.items() if written.made)
@@ -158,9 +168,19 @@ def label_panel(
 
 def _tell(done: dict[str, Written], horizon: int | str) -> None:
     """Log what users should know of the labels."""
-    unlabeled = sorted(symbol for symbol, written in done.items() if not written.labeled_rows)
+    unlabeled = {symbol for symbol, written in done.items() if not written.labeled_rows}
     if unlabeled:
-        log.warning("no label in the tables of %s: fewer bars than the horizon %s needs", listed(unlabeled), horizon)
+        told = listed(sorted(unlabeled))
+        log.warning("no label in the tables of %s: fewer bars than the horizon %s needs", told, horizon)
+    ahead = horizon if isinstance(horizon, int) else 0
+    missing = {symbol: 1 - written.labeled_rows / max(written.rows - ahead, 1) for symbol, written in done.items()}
+    gaps = sorted(symbol for symbol in missing.keys() - unlabeled if missing[symbol] > _MANY_UNLABELED)
+    if gaps:
+        log.warning(
+            "no label in many rows of %s (%.0f %% of %s): bars on their paths are missing, or longer than the horizon "
+            "%s; barzoo data check tells where",
+            listed(gaps), 100 * missing[gaps[0]], gaps[0], horizon,
+        )  # fmt: skip
     shares = [w.both_touched_share for w in done.values() if np.isfinite(w.both_touched_share)]
     if shares:
         share = float(np.mean(shares))

@@ -16,9 +16,9 @@ import pandas as pd
 from CONFIG.errors import BarzooError
 from DATA_PROCESSING.columns import BAR_COLUMNS
 from DATA_PROCESSING.features.build import FeatureSet
-from DATA_PROCESSING.labeled.columns import join_columns, to_frame
+from DATA_PROCESSING.labeled.columns import Columns, join_columns, to_frame
 from DATA_PROCESSING.labeled.read import TableInfo, read_info
-from DATA_PROCESSING.labeled.stream import RowDigest, TableStream
+from DATA_PROCESSING.labeled.stream import RowDigest, TableStream, count_labeled
 from DATA_PROCESSING.labeled.write import SHORT_ROWS, LongTable, open_long, parts_are_whole, write_file
 from DATA_PROCESSING.labels import label_names
 
@@ -35,13 +35,14 @@ class Written:
         False if it was there.
     both_touched_share : float
         Share of first touches in which one bar touches both barriers; NaN without any.
-    labeled_rows : int
-        How many rows have labels.
+    labeled_rows, rows : int
+        How many rows have labels, of how many.
     """
 
     made: bool
     both_touched_share: float
     labeled_rows: int
+    rows: int
 
 
 class TableMaker:
@@ -53,17 +54,18 @@ class TableMaker:
     Parameters
     ----------
     features : FeatureSet
-    labels : dict
-        The run config ``labels``.
+    settings : dict of str to dict
+        The run configs ``labels``, and ``bars`` and ``features`` for the record.
     """
 
-    def __init__(self, features: FeatureSet, labels: dict):
-        self.features, self.labels = features, labels
+    def __init__(self, features: FeatureSet, settings: dict[str, dict]):
+        self.features, self.settings, self.labels = features, settings, settings["labels"]
         recipe = {
+            "format": 2,
             "version": metadata.version("barzoo"),
             "features": features.recipe,
             "columns": self.columns,
-            "labels": labels,
+            "labels": self.labels,
         }
         self._seed = json.dumps(recipe, sort_keys=True)
         self._recipe = hashlib.sha256(self._seed.encode()).hexdigest()
@@ -100,7 +102,7 @@ class TableMaker:
         before, digest = self._digests(rows, kept.rows if kept else 0)
         fingerprint = digest.hexdigest()
         if kept is not None and kept.fingerprint == fingerprint and parts_are_whole(path, kept.parts):
-            return Written(False, kept.both_touched_share, kept.labeled_rows)
+            return Written(False, kept.both_touched_share, kept.labeled_rows, kept.rows)
         stream, table, known = self._stream(), LongTable(path), 0
         if kept is not None and kept.parts and kept.fingerprint == before != fingerprint:
             continued = open_long(path, stream, self._recipe)
@@ -111,11 +113,13 @@ class TableMaker:
             settled.append(stream.push(piece))
             if is_long:
                 table.append(settled.pop())
+        rest = stream.rest()
+        about = self._about(symbol, stream, digest, rest)
         if is_long:
-            self._commit(table, symbol, stream, digest)
+            self._commit(table, stream, digest, rest, about)
         else:
-            write_file(path, join_columns([*settled, stream.rest()]), self._about(symbol, stream, digest))
-        return Written(True, stream.both_touched_share, stream.labeled_rows)
+            write_file(path, join_columns([*settled, rest]), about)
+        return Written(True, stream.both_touched_share, about["labeled_rows"], digest.rows)
 
     def add_newest(self, path: Path, symbol: str, rows: pd.DataFrame) -> bool:
         """Continue a symbol's long table with rows that begin within the last that it was made from.
@@ -144,18 +148,19 @@ class TableMaker:
         if len(new):
             digest.update(new)
             kept.table.append(stream.push(new))
-            self._commit(kept.table, symbol, stream, digest)
+            rest = stream.rest()
+            self._commit(kept.table, stream, digest, rest, self._about(symbol, stream, digest, rest))
         return True
 
-    def _commit(self, table: LongTable, symbol: str, stream: TableStream, digest: RowDigest) -> None:
+    def _commit(self, table: LongTable, stream: TableStream, digest: RowDigest, rest: Columns, about: dict) -> None:
         state = stream.state() | {f"digest:{name}": array for name, array in digest.state().items()}
         times = stream.tail["timestamp"]
         tail = {"tail_start": times.iloc[0].isoformat(), "tail_end": times.iloc[-1].isoformat()}
-        table.commit(stream.rest(), self._about(symbol, stream, digest) | tail, state)
+        table.commit(rest, about | tail, state)
 
-    def _about(self, symbol: str, stream: TableStream, digest: RowDigest) -> dict:
-        about = {"symbol": symbol, "fingerprint": digest.hexdigest(), "labels": self.labels, "rows": digest.rows}
-        about |= {"labeled_rows": stream.labeled_rows, "recipe": self._recipe}
+    def _about(self, symbol: str, stream: TableStream, digest: RowDigest, rest: Columns) -> dict:
+        about = {"symbol": symbol, "fingerprint": digest.hexdigest(), "settings": self.settings, "rows": digest.rows}
+        about |= {"labeled_rows": stream.labeled_rows + count_labeled(rest), "recipe": self._recipe}
         if np.isfinite(stream.both_touched_share):  # JSON has no NaN
             about["both_touched_share"] = stream.both_touched_share
         return about

@@ -6,11 +6,15 @@ each other's lock. Processes do not; each takes a second to start, and needs wha
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from typing import Any
 
 from CONFIG.errors import BarzooError
@@ -20,7 +24,7 @@ _IDLE_SECONDS = 30  # after which a process without work ends
 
 
 def in_parallel(
-    function: Callable[..., Any], calls: Iterable[tuple[str, tuple]], jobs: int, seconds: float
+    function: Callable[..., Any], calls: Iterable[tuple[str, tuple]], count: int, jobs: int, seconds: float
 ) -> Iterator[tuple[str, Any]]:
     """Call a function with the arguments of every symbol.
 
@@ -29,8 +33,10 @@ def in_parallel(
     function : callable
     calls : iterable of (str, tuple)
         Symbols and arguments; taken up as workers get free.
+    count : int
+        How many calls there are.
     jobs : int
-        Calls at once.
+        Calls at once; those that wait for a worker, about as many again, are taken up already.
     seconds : float
         About how long all calls together take; 0 where the arguments cannot be sent to a process.
 
@@ -45,30 +51,57 @@ def in_parallel(
         A process was ended from outside.
     """
     from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    # No memory maps: what a process gets must be its own to write.
-    options = {"backend": "loky", "max_nbytes": None, "idle_worker_timeout": _IDLE_SECONDS}
-    if seconds < _WORTH_SECONDS:
-        options = {"backend": "threading"}
+    jobs = min(jobs, max(count, 1)) if jobs > 0 else jobs
+    if jobs == 1 or seconds < _WORTH_SECONDS:
+        options = {"backend": "threading", "batch_size": 1, "pre_dispatch": "n_jobs"}
+        call, shield = _call, nullcontext()
+    else:
+        # No memory maps: what a process gets must be its own to write.
+        options = {"backend": "loky", "max_nbytes": None, "idle_worker_timeout": _IDLE_SECONDS}
+        call, shield = partial(_call_apart, os.getpid()), _interrupts_blocked()
     parallel = Parallel(jobs, return_as="generator_unordered", **options)
     try:
-        with _interrupts_blocked():
-            results = parallel(delayed(_call)(symbol, function, arguments) for symbol, arguments in calls)
+        with shield:
+            results = parallel(delayed(call)(symbol, function, arguments) for symbol, arguments in calls)
         try:
             for found in results:  # noqa: UP028, it would close them before the warning is off
                 yield found
         finally:
             with warnings.catch_warnings(action="ignore"):  # nobody wants to hear of results that nobody wanted
                 results.close()
-    except BrokenProcessPool as error:
+    except TerminatedWorkerError as error:
         raise BarzooError(
             "a process that made tables was ended from outside, perhaps for lack of memory; "
             "run again to go on, with fewer --jobs"
+        ) from error
+    except BrokenProcessPool as error:
+        raise BarzooError(
+            "what makes tables, or an error in it, cannot be sent from process to process; --jobs 1 does without "
+            f"({error.__cause__ or error})".splitlines()[0]
         ) from error
 
 
 def _call(symbol: str, function: Callable[..., Any], arguments: tuple) -> tuple[str, Any]:
     return symbol, function(*arguments)
+
+
+def _call_apart(parent: int, symbol: str, function: Callable[..., Any], arguments: tuple) -> tuple[str, Any]:
+    _end_with(parent)
+    return _call(symbol, function, arguments)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, which a kill gives no chance to say."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -37,8 +37,9 @@ class TableInfo:
     horizon : int or str
         Bars ahead (H) that its labels look, or the span (``5d``).
     columns : tuple of str
-    labels : dict
-        The run config ``labels`` it was made with, empty for a table of the user's own.
+    settings : dict
+        The run configs ``bars``, ``features`` and ``labels`` it was made with, and the sha256 of a file of features,
+        ``own_features``; empty for a table of the user's own.
     both_touched_share : float
         Share of first touches in which one bar touches both barriers and counts as the lower; NaN where not known.
     rows : int
@@ -56,7 +57,7 @@ class TableInfo:
     fingerprint: str
     horizon: int | str
     columns: tuple[str, ...]
-    labels: dict
+    settings: dict
     both_touched_share: float = float("nan")
     rows: int = 0
     labeled_rows: int = 0
@@ -108,13 +109,14 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
     (fault,) = symbol_faults([symbol])
     if fault:
         raise DataError(f"{path}: {fault}; rename the file")
+    settings = about.get("settings", {})
     return TableInfo(
         path=path,
         symbol=symbol,
         fingerprint=about.get("fingerprint") or hashlib.sha256(file_path.read_bytes()).hexdigest(),
-        horizon=about.get("labels", {}).get("horizon", default_horizon),
+        horizon=settings.get("labels", {}).get("horizon", default_horizon),
         columns=tuple(names),
-        labels=about.get("labels", {}),
+        settings=settings,
         both_touched_share=about.get("both_touched_share", float("nan")),
         rows=about.get("rows", 0),
         labeled_rows=about.get("labeled_rows", 0),

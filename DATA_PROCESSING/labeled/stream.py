@@ -67,8 +67,8 @@ class LabelStream:
         numbers = held["number"].to_numpy()
         before, settled = self._settled, settled_rows(held, self._settings, numbers)
         labels, both_touched_share = label_columns(held, self._settings, numbers, slice(before, settled))
-        touched, ended = np.count_nonzero(np.isfinite(labels["TTH"])), np.count_nonzero(~np.isnat(labels["label_end"]))
-        self._counts += [touched * np.nan_to_num(both_touched_share), touched, ended]
+        touched = np.count_nonzero(np.isfinite(labels["TTH"]))
+        self._counts += [touched * np.nan_to_num(both_touched_share), touched, count_labeled(labels)]
         begin = first_needed(held, self._settings, settled, numbers)
         self._rows, self._settled = held.iloc[begin:].reset_index(drop=True), settled - begin
         return labels
@@ -86,7 +86,7 @@ class LabelStream:
 
     @property
     def labeled_rows(self) -> int:
-        """How many rows have labels."""
+        """How many of the settled rows have labels."""
         return int(self._counts[2])
 
     def state(self) -> dict[str, np.ndarray]:
@@ -97,6 +97,11 @@ class LabelStream:
         """Go on from a state."""
         self._settled, self._counts = int(arrays["settled"]), arrays["counts"]
         self._rows = from_arrays(arrays, "rows.")
+
+
+def count_labeled(rows: Columns) -> int:
+    """How many rows have labels."""
+    return int(np.count_nonzero(~np.isnat(rows["label_end"])))
 
 
 class TableStream:
@@ -139,7 +144,7 @@ class TableStream:
 
     @property
     def labeled_rows(self) -> int:
-        """How many rows have labels."""
+        """How many of the settled rows have labels."""
         return self._labels.labeled_rows
 
     @property

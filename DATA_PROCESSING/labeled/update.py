@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -45,8 +46,8 @@ def add_newest(
     list of str
         The symbols whose tables are up to date now. All others, short ones among them, are for `label_panel`.
     """
-    starts, ends = {}, []
-    for path in Path(folder).glob(f"*/{OPEN}"):
+    folder, starts, ends = Path(folder).absolute(), {}, []
+    for path in folder.glob(f"*/{OPEN}"):
         try:
             info = read_info(path.parent, 1)
         except BarzooError:
@@ -71,8 +72,10 @@ def add_newest(
         if symbol in starts
     )
     done = []
-    for symbol, is_done in in_parallel(builder.maker.add_newest, calls, jobs, len(starts) * _TABLE_SECONDS):
-        if is_done:
-            done.append(symbol)
-            on_step(symbol)
+    seconds = len(starts) * _TABLE_SECONDS
+    with closing(in_parallel(builder.maker.add_newest, calls, len(starts), jobs, seconds)) as results:
+        for symbol, is_done in results:
+            if is_done:
+                done.append(symbol)
+                on_step(symbol)
     return sorted(done)

@@ -121,12 +121,14 @@ def open_long(path: Path, stream: TableStream, recipe: str) -> Continued | None:
             return None
         name, digest = about["state"]
         payload = (path / name).read_bytes()
-    except (IntegrityError, OSError):
+        if hashlib.sha256(payload).hexdigest() != digest:
+            return None
+        state = unpack_arrays(payload)
+    except (IntegrityError, OSError, ValueError):
         return None
-    parts = tuple((part, seal) for part, seal in about["parts"])
-    if hashlib.sha256(payload).hexdigest() != digest or not all((path / part).exists() for part, _ in parts):
+    parts, settled = tuple((part, seal) for part, seal in about["parts"]), about["settled_rows"]
+    if not all((path / part).exists() for part, _ in parts):
         return None
-    state, settled = unpack_arrays(payload), about["settled_rows"]
     stream.restore(state, slice_columns(rows, settled, None))
     table = LongTable(path, parts, about["closed_rows"])
     table.append(slice_columns(rows, 0, settled))

@@ -89,7 +89,6 @@ def build_labels(
         "touch": touch,
         "excess": excess,
     }
-    _check_settings(**settings)
     columns, both_touched_share = label_columns(bars, settings, sessions, rows)
     labels = pd.DataFrame(columns, index=bars.index[rows], copy=False)
     for name in labels.columns[labels.dtypes == "datetime64[ns]"]:
@@ -102,6 +101,7 @@ def label_columns(
     bars: pd.DataFrame, settings: dict, sessions: np.ndarray | None = None, rows: slice = slice(None)
 ) -> tuple[dict[str, np.ndarray], float]:
     """As `build_labels`, with the run config ``labels``: arrays by column, times in UTC, and ``both_touched_share``."""
+    _check_settings(**settings)
     timestamp = bars["timestamp"].to_numpy("datetime64[ns]")
     high, low, close = (
         np.require(bars[name].to_numpy(np.float64), requirements="CW") for name in ("high", "low", "close")

@@ -43,6 +43,10 @@ def build(
         "labels": load_run_config("labels", horizons, config),
     }
     jobs, wanted = jobs or cpu_count(), names(symbols, "--symbols")
+    if Path(source).exists() and output_dir.resolve().is_relative_to(Path(source).resolve()):
+        raise ConfigError(
+            f"--output-dir: {output_dir} is within {source}, where tables would pass for bars; choose one beside it"
+        )
     try:
         continued = _continue(source, output_dir, settings, jobs) if newest else []
         made, kept, problems = _build(source, output_dir, settings, wanted, set(continued), jobs)

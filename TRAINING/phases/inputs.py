@@ -20,6 +20,8 @@ from DATA_PROCESSING.sources import read_panel
 from DATA_PROCESSING.sources.storage import safe_name
 from DATA_PROCESSING.symbols import symbol_of
 
+_FOR_READING = {"on_bad", "stale_sessions", "features_from", "columns", "tz"}  # two sources of the same bars may differ
+
 
 @dataclass(frozen=True)
 class SymbolInput:
@@ -45,8 +47,8 @@ class SymbolInput:
 class Inputs:
     """The symbols of a SOURCE, what was wrong with others, and the panel's sessions.
 
-    ``builder`` and ``settings`` (the run configs ``bars``, ``features`` and ``labels``) are there only where the source
-    holds bars, which the run labels itself.
+    ``builder`` is there only where the source holds bars, which the run labels itself. ``settings`` are the run configs
+    ``bars``, ``features`` and ``labels`` behind the tables; empty for tables that were not built here.
     """
 
     source: str
@@ -148,7 +150,7 @@ def _measured_horizon(table: pd.DataFrame, default: int | str) -> int | str:
 
 
 def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, horizon: int | str) -> Inputs:
-    known, problems, rows, traded = {}, {}, [], []
+    known, problems, rows, traded, made_with = {}, {}, [], [], {}
     for path in paths:
         try:
             info = labeled.read_info(path, horizon)
@@ -168,12 +170,13 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
         known[info.symbol] = SymbolInput(
             info.symbol,
             info.fingerprint,
-            info.horizon if info.labels else _measured_horizon(table, horizon),
+            info.horizon if info.settings else _measured_horizon(table, horizon),
             info.columns,
             row_sessions(table),
             path,
         )
         traded.append(known[info.symbol].sessions)
+        made_with[info.symbol] = info.settings
         rows.append(
             {"symbol": info.symbol, "rows": len(timestamps), "first": timestamps.iloc[0], "last": timestamps.iloc[-1]}
         )
@@ -183,10 +186,38 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
                 raise ConfigError(f"{source}: no symbol {symbol!r}{did_you_mean(symbol, [*known, *problems])}")
         known = {symbol: known[symbol] for symbol in known if symbol in symbols}
         problems = {symbol: problems[symbol] for symbol in problems if symbol in symbols}
+        made_with = {symbol: made_with[symbol] for symbol in known}
     if not known:
         raise DataError(next(iter(problems.values()), f"{source}: no labeled table"))
     quality = pd.DataFrame(
         [row for row in rows if row["symbol"] in known]
         + [{"symbol": symbol, "rows": 0, "problem": problem} for symbol, problem in problems.items()]
     )
-    return Inputs(source, known, problems, panel_sessions(traded), quality)
+    return Inputs(source, known, problems, panel_sessions(traded), quality, settings=_common(source, made_with))
+
+
+def _common(source: str, made_with: dict[str, dict]) -> dict[str, dict]:
+    """The settings that all tables were made with."""
+    first, settings = next(iter(made_with.items()))
+    for symbol, other in made_with.items():
+        unlike = difference(settings, other)
+        if unlike:
+            raise ConfigError(
+                f"{source}: the tables of {first!r} and {symbol!r} were made with other settings ({unlike}); "
+                "build them alike, or use --symbols"
+            )
+    return settings
+
+
+def difference(settings: Mapping[str, Mapping], other: Mapping[str, Mapping]) -> str:
+    """In words, the first setting in which tables differ; empty where they can stand beside each other."""
+    if bool(settings) != bool(other):
+        return "one was built here, the other not"
+    for topic in ("bars", "features", "labels"):
+        for key in sorted({*settings.get(topic, {}), *other.get(topic, {})} - _FOR_READING):
+            values = [repr(given.get(topic, {}).get(key)) for given in (settings, other)]
+            if values[0] != values[1]:
+                return f"{topic}.{key}: {values[0]} and {values[1]}"
+    if settings.get("own_features") != other.get("own_features"):
+        return "the file of features has changed"
+    return ""

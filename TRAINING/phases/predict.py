@@ -19,11 +19,12 @@ from DATA_PROCESSING.sources import read_panel
 from DATA_PROCESSING.symbols import symbol_of
 from TRAINING.artifacts import unpack
 from TRAINING.evaluation.backtest import hold, label_signal
+from TRAINING.phases.inputs import difference
 from TRAINING.phases.plan import BASELINES
 from TRAINING.runs.manifest import NAME, read_sealed
 
 log = logging.getLogger("barzoo")
-_TOPICS = ("bars", "features", "labels")
+_MADE_WITH = ("bars", "features", "labels", "own_features")  # the settings behind the tables that a run learnt from
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
     )
     if not folders:
         raise IntegrityError(f"{run}: holds no trained model; run the phase to its end first")
-    settings = {topic: load_run_config(topic) | manifest["settings"].get(topic, {}) for topic in _TOPICS}
-    tables = _read(source, settings | {"own_features": manifest["settings"].get("own_features")})
+    settings = manifest["settings"]
+    tables = _read(run, source, {key: settings[key] for key in _MADE_WITH if key in settings})
+    stale_sessions = settings.get("bars", load_run_config("bars"))["stale_sessions"]
     rows, problems, first_error = [], [], None
     for folder in folders:
         about = dict(zip(("model", "target", "symbol"), map(symbol_of, folder.parts[-3:]), strict=True))
@@ -98,9 +100,7 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
                 "timestamp": timestamps.iloc[-1],
                 "prediction": float(score[-1]),
                 **_position(about["target"], score, record),
-                "warning": f"stale: its last bar is {age} sessions old"
-                if age > settings["bars"]["stale_sessions"]
-                else "",
+                "warning": f"stale: its last bar is {age} sessions old" if age > stale_sessions else "",
             }
         )
     if not rows and problems:
@@ -121,25 +121,36 @@ def _position(target: str, score: np.ndarray, record: dict) -> dict[str, float]:
     return {"signal": float(signal[-1]), "position": float(hold(signal, record["horizon"])[-1])}
 
 
-def _read(source: str, settings: dict) -> dict[str, tuple[pd.DataFrame, pd.Series, int]]:
-    """Features and timestamps per symbol, and how many sessions old its last bar is."""
+def _read(run: Path, source: str, settings: dict) -> dict[str, tuple[pd.DataFrame, pd.Series, int]]:
+    """Features and timestamps per symbol, and how many sessions old its last bar is.
+
+    They must be made as those were that the run learnt from.
+    """
     tables, traded = {}, {}
     for path in labeled_files(Path(source)) if source != "demo" else []:
         try:
             table = read_table(path)
-            symbol = read_info(path, default_horizon=1).symbol
+            info = read_info(path, default_horizon=1)
         except BarzooError as error:
             log.warning("%s", error)
             continue
+        symbol, unlike = info.symbol, difference(settings, info.settings)
+        if unlike:
+            raise DataError(f"{path}: made with other settings than the tables that {run} learnt from ({unlike})")
         tables[symbol] = (table[feature_columns(table.columns)], table["timestamp"])
         traded[symbol] = row_sessions(table)
     if tables:
         sessions, clocks = panel_sessions(traded.values()), dict.fromkeys(tables, Clock())
+    elif not settings:
+        raise DataError(
+            f"{run}: learnt from tables that were not built here, so nobody knows how to make theirs from bars; "
+            "give such tables with rows up to now as --bars"
+        )
     else:
         panel = read_panel(source, settings["bars"])
         sessions, clocks = panel.sessions, panel.clocks
         builder = TableBuilder(panel, settings["features"], settings["labels"])
-        own, trained_on = builder.features.own, settings["own_features"]
+        own, trained_on = builder.features.own, settings.get("own_features")
         if own and trained_on and own.sha256 != trained_on:
             raise IntegrityError(f"{own.path}: has changed since the run was trained; predict with the file of then")
         for symbol in panel.symbols:

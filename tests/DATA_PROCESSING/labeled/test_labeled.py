@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from CONFIG.config_loader import load_run_config
-from CONFIG.errors import DataError, IntegrityError
+from CONFIG.errors import ConfigError, DataError, IntegrityError
 from DATA_PROCESSING.features.build import build_features
 from DATA_PROCESSING.features.table import feature_table
 from DATA_PROCESSING.labeled import TableBuilder, label_panel, labeled_files, read_info, read_table, table_path
@@ -65,7 +66,7 @@ def small_table() -> pd.DataFrame:
 def write_table(folder, symbol: str, table: pd.DataFrame, fingerprint: str, labels: dict):
     """A short table of ours, with any columns."""
     path = table_path(folder, symbol)
-    about = {"symbol": symbol, "fingerprint": fingerprint, "labels": labels}
+    about = {"symbol": symbol, "fingerprint": fingerprint, "settings": {"labels": labels}}
     write_sealed(path, pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None), about)
     return path
 
@@ -87,7 +88,8 @@ def test_a_table_is_bars_features_and_labels_of_every_bar(panel, built):
 
 def test_what_a_table_says_of_itself(panel, built):
     info = read_info(table_path(built, "FB"), 99)
-    assert (info.symbol, info.horizon, info.labels) == ("FB", LABELS["horizon"], LABELS)
+    assert (info.symbol, info.horizon) == ("FB", LABELS["horizon"])
+    assert info.settings == {"bars": BARS, "features": FEATURES, "labels": LABELS}
     assert info.fingerprint == TableBuilder(panel, FEATURES, LABELS).fingerprint("FB")
     assert info.features == FEATURE_NAMES
     assert [*info.columns] == pq.read_schema(info.path).names
@@ -211,7 +213,7 @@ def test_a_table_that_another_program_wrote_is_the_users_own(folder, rewrite):
     table = read_table(path)
     pq.write_table(rewrite(path), path)
     info = read_info(path, 99)
-    assert (info.horizon, info.labels) == (99, {})
+    assert (info.horizon, info.settings) == (99, {})
     pd.testing.assert_frame_equal(read_table(path), table)
 
 
@@ -260,7 +262,7 @@ def test_an_own_table_is_known_by_its_name_and_bytes(tmp_path):
     path = tmp_path / "BRK%2FB.parquet"
     own_table().to_parquet(path)
     info = read_info(path, 7)
-    assert (info.symbol, info.horizon, info.labels) == ("BRK/B", 7, {})
+    assert (info.symbol, info.horizon, info.settings) == ("BRK/B", 7, {})
     assert (info.features, info.targets) == (["my_feature"], ["y_mine"])
     assert info.fingerprint == hashlib.sha256(path.read_bytes()).hexdigest()
     pd.testing.assert_frame_equal(read_table(path), own_table())
@@ -380,3 +382,41 @@ def test_tables_without_one_label_are_told_of(panel, tmp_path, caplog):
     assert label_panel(TableBuilder(panel, FEATURES, labels), tmp_path, symbols=["FB", "IBM"]) == []
     assert "no label in the tables of 'FB'" in caplog.text
     assert read_info(table_path(tmp_path, "IBM"), 1).labeled_rows == len(panel.bars["IBM"]) - 300
+
+
+def test_labels_that_are_known_are_counted_wherever_they_lie(panel, tmp_path, caplog):
+    labels = load_run_config("labels", {"horizons": [100]})  # the further horizon settles later than the first
+    label_panel(TableBuilder(panel, FEATURES, labels), tmp_path, symbols=["FB"])
+    assert read_info(table_path(tmp_path, "FB"), 1).labeled_rows == 196 - 5
+    assert "no label" not in caplog.text
+
+
+def test_labels_that_miss_for_half_of_a_symbol_are_told_of(panel, tmp_path, caplog):
+    bars = panel.bars["IBM"]
+    sparse = pd.concat([bars.iloc[:100], bars.iloc[100:1500:13]], ignore_index=True)
+    thin = replace(panel, bars=panel.bars | {"IBM": sparse}, others=None)
+    label_panel(TableBuilder(thin, FEATURES, load_run_config("labels")), tmp_path, symbols=["FB", "IBM"])
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("no label in many rows of 'IBM' (5")
+    assert "bars on their paths are missing, or longer than the horizon 5" in told
+
+
+def test_a_symbol_that_is_not_there_is_named(panel, tmp_path):
+    with pytest.raises(ConfigError, match="demo: no usable bars of 'IMB'; did you mean 'IBM'"):
+        label_panel(TableBuilder(panel, FEATURES, LABELS), tmp_path, symbols=["FB", "IMB"])
+
+
+def test_horizons_that_repeat_are_refused(panel):
+    labels = load_run_config("labels", {"horizons": [5]})
+    with pytest.raises(ConfigError, match="must differ from each other and from horizon 5"):
+        TableBuilder(panel, FEATURES, labels).table("FB")
+
+
+def test_what_a_killed_build_left_behind_is_removed(panel, tmp_path):
+    old, new = tmp_path / ".FB.parquet.1.tmp", tmp_path / ".IBM.parquet.2.tmp"
+    for path in (old, new):
+        path.write_bytes(b"")
+    os.utime(old, (0, 0))
+    label_panel(TableBuilder(panel, FEATURES, LABELS), tmp_path, symbols=["FB"])
+    assert new.exists()
+    assert not old.exists()

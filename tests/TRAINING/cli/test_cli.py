@@ -41,6 +41,11 @@ def barzoo(*arguments: object, cwd: Path, **environment: str) -> subprocess.Comp
         (["config", "show", "lightgbm", "--set", "learning_rate=fast"], 2, "learning_rate"),
         (["config", "show", "backtest", "--variant", "smoke"], 2, "run configs have no variants"),
         (["data", "check", "nowhere"], 3, "no such file or folder"),
+        (
+            ["data", "build", ".", "--output-dir", "x"],
+            2,
+            "--output-dir: x is within ., where tables would",
+        ),
         (["data", "build", "demo", "--output-dir", "x", "--horizon", "0"], 2, "must be within [1, 1000], got 0"),
         (
             ["data", "build", "demo", "--output-dir", "x", "--horizon", "5x"],
@@ -184,4 +189,4 @@ def test_data_check_tells_what_is_wrong(tmp_path: Path, make_bars) -> None:
     assert "1 text in close" in done.stdout
     told = json.loads(barzoo("data", "check", ".", "--json", cwd=tmp_path).stdout)
     assert told["symbols"][0]["bad_rows"] == 2
-    assert {row["row"] for row in told["bad_rows"]} == {7, 9}
+    assert {row["row"] for row in told["bad_rows"]} == {8, 10}
