@@ -22,6 +22,7 @@ LEVELS = {
     "TRAINING.model_fun": 4,
     "TRAINING.artifacts": 5,
     "TRAINING.calibration": 5,
+    "TRAINING.conformal": 5,
     "TRAINING.strategies": 6,
     "TRAINING.walkforward": 7,
     "TRAINING.phases": 8,

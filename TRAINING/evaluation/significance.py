@@ -62,9 +62,18 @@ STATISTICS: tuple[Statistic, ...] = (
 )
 
 
-def default_block(n_sessions: int, horizon: int = 1) -> int:
-    """Mean block length in sessions: the label's horizon, at least the cube root of the number of sessions."""
-    return max(horizon, ceil(round(n_sessions ** (1 / 3), 9)))
+def default_block(n_sessions: int, horizon: int = 1, bars_per_session: float = 1.0) -> int:
+    """Mean block length in sessions: the label's horizon, at least the cube root of the number of sessions.
+
+    Parameters
+    ----------
+    n_sessions : int
+    horizon : int
+        Bars that the label looks ahead.
+    bars_per_session : float
+        Bars of a symbol in a session, which turn the horizon into sessions.
+    """
+    return max(ceil(horizon / bars_per_session), ceil(round(n_sessions ** (1 / 3), 9)))
 
 
 @lru_cache(maxsize=2)

@@ -50,7 +50,7 @@ def split_dates(
         If a window would have no session.
     """
     shares = (train, validation, 1 - train - validation)
-    if not min(shares) > 0:
+    if not min(shares) > 1e-9:  # 1 - 0.95 - 0.05 is no test window, but rounding
         raise ConfigError(
             f"split: train and validation must be above 0 and their sum below 1, so that a test window is left; "
             f"got train {train:g} and validation {validation:g}; lower one of them"
@@ -122,11 +122,8 @@ def core_windows(
 
 def purged_tail(
     row_sessions: ArrayLike,
-    label_end_sessions: ArrayLike | None,
+    label_end_sessions: ArrayLike,
     fraction: float,
-    *,
-    symbols: ArrayLike | None = None,
-    purge_rows: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hold out the last sessions of a training window, for early stopping and calibration.
 
@@ -134,15 +131,11 @@ def purged_tail(
     ----------
     row_sessions : (n,) dates
         The session of each row, of one symbol or of many.
-    label_end_sessions : (n,) dates, or None
+    label_end_sessions : (n,) dates
         The session in which each label becomes known: rows before the tail whose label reaches it are purged, and rows
-        with NaT are in neither part. None when unknown: the last ``purge_rows`` rows before the tail are purged.
+        with NaT are in neither part.
     fraction : float in (0, 1)
         Share of the distinct sessions that makes the tail.
-    symbols : (n,) codes or names, optional
-        The symbol of each row, for ``purge_rows``, which counts per symbol; None means one symbol.
-    purge_rows : int
-        Used only without ``label_end_sessions``; rows of one symbol and session count in the order given.
 
     Returns
     -------
@@ -169,12 +162,9 @@ def purged_tail(
     tail = sessions >= tail_start
     head = ~tail
     before = int(head.sum())
-    if label_end_sessions is None:
-        head &= ~_last_rows(sessions, head, symbols, purge_rows)
-    else:
-        label_end = _days(label_end_sessions)
-        head &= label_end < tail_start
-        tail &= ~np.isnat(label_end)
+    label_end = _days(label_end_sessions)
+    head &= label_end < tail_start
+    tail &= ~np.isnat(label_end)
     if not (head.any() and tail.any()):
         raise DataError(
             f"split: a tail from {tail_start} on leaves {int(head.sum())} of {before} rows before it after the purge "
@@ -182,21 +172,6 @@ def purged_tail(
             "fraction"
         )
     return head, tail
-
-
-def _last_rows(sessions: np.ndarray, among: np.ndarray, symbols: ArrayLike | None, count: int) -> np.ndarray:
-    """Mark the last ``count`` rows of each symbol among the rows of a mask."""
-    codes = np.zeros(len(sessions), dtype=np.int64) if symbols is None else np.asarray(symbols)
-    rows = np.flatnonzero(among)
-    order = rows[np.lexsort((sessions[rows], codes[rows]))]
-    marked = np.zeros(len(sessions), dtype=bool)
-    if len(order):
-        ordered = codes[order]
-        last_of_symbol = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-        position = np.arange(len(order))
-        rows_after = last_of_symbol[np.searchsorted(last_of_symbol, position)] - position
-        marked[order[rows_after < count]] = True
-    return marked
 
 
 def _days(values: ArrayLike) -> np.ndarray:

@@ -44,6 +44,7 @@ class Trainer(ABC):
 
     name: ClassVar[str]
     allows_nan: ClassVar[bool] = False
+    many_targets: ClassVar[bool] = False  # whether `train` takes a table of targets
     context_rows: ClassVar[int] = 0
     symbols_per_batch: ClassVar[int] = 1  # how many symbols `fit_many` likes to get at once
 

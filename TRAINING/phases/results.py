@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 
 from DATA_PROCESSING.sessions import panel_sessions, sessions_per_year
-from TRAINING.evaluation.metrics import row_loss, score_money
+from TRAINING.evaluation.metrics import row_loss
+from TRAINING.evaluation.portfolio import by_session, portfolio, score_portfolio
 from TRAINING.evaluation.significance import beats, bootstrap_interval, default_block
 from TRAINING.phases.plan import BASELINES, Plan
 from TRAINING.phases.unit import UnitResult
@@ -100,18 +101,13 @@ def _test_rows(done: list[UnitResult]) -> pd.DataFrame:
     rows["loss"] = np.nan
     for task, part in rows.groupby("task", observed=True):
         rows.loc[part.index, "loss"] = row_loss(task, part["y"], part["prediction"])
-    rows["gross_return"] = rows["position"].astype(float) * rows["asset_return"].astype(float)
     return rows
 
 
 def _by_session(rows: pd.DataFrame) -> pd.DataFrame:
     """Equal-weight portfolios and mean losses per session: each symbol's bars of a session count together."""
-    keys = ["model", "target", "session"]
-    grouped = rows.groupby([*keys, "symbol"], observed=True)
-    money = grouped[["net_return", "gross_return", "position_change"]].sum(min_count=1)
-    loss = grouped["loss"].mean()
-    means = money.assign(loss=loss).groupby(keys, observed=True).mean().reset_index()
-    return means.astype({"model": object, "target": object})
+    keys = ("model", "target")
+    return portfolio(rows, keys).assign(loss=by_session(rows, keys, mean=("loss",))["loss"])
 
 
 def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
@@ -135,18 +131,20 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
     for (name, target), values in sorted(scores.items()):
         key, task = (name, target), tasks[target]
         per_year = yearly[symbols[key]]
+        bars_per_session = min(len(plan.inputs.symbols[one].sessions) / len(traded[one]) for one in symbols[key])
         bootstrap = {
             "samples": settings["bootstrap_samples"],
             "confidence": settings["confidence"],
-            "block": default_block(len(series[key]), horizons[target]),
+            "block": default_block(len(series[key]), horizons[target], bars_per_session),
             "periods_per_year": per_year,
         }
         score_name, loss_name = SCORE[task]
-        net = series[key]["net_return"].dropna()
-        money = score_money(net, *(pooled[key][column] for column in ("position", "asset_return")), per_year,
-                            pooled[key]["position_change"])  # fmt: skip
-        turnover = series[key]["position_change"].mean() * per_year
-        interval = bootstrap_interval(net, "sharpe", **bootstrap)
+        money = score_portfolio(
+            *(series[key][column] for column in ("net_return", "turnover")),
+            *(pooled[key][column] for column in ("position", "asset_return")),
+            per_year,
+        )
+        interval = bootstrap_interval(series[key]["net_return"].dropna(), "sharpe", **bootstrap)
         kind = "model" if name in plan.models else "baseline"
         row = {
             "model": name,
@@ -158,10 +156,9 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
             "loss_name": loss_name,
             "loss": _mean(values, loss_name),
             **money.values,
-            "turnover": turnover if np.isfinite(money.values["turnover"]) else np.nan,
             "sharpe_low": interval.low,
             "sharpe_high": interval.high,
-            "reason": _reasons(money.reasons),
+            "reason": money.reason,
         }
         if target in unlike:
             row |= {"score": np.nan, "loss": np.nan, "reason": "binary for some symbols and not for others"}
@@ -178,12 +175,6 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
         board.append(row)
     columns = ["model", "target", "kind"]
     return rank(pd.DataFrame(board, columns=None if board else columns), settings["rank_by"])
-
-
-def _reasons(undefined: dict[str, str]) -> str:
-    """Each reason once, after the metrics it leaves undefined."""
-    whys = dict.fromkeys(undefined.values())
-    return "; ".join(f"{', '.join(name for name in undefined if undefined[name] == why)}: {why}" for why in whys)
 
 
 def _mean(values: list[dict], metric: str) -> float:

@@ -11,7 +11,7 @@ from CONFIG.errors import BarzooError
 from DATA_PROCESSING.dataset import Dataset, RowInfo
 from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.registry import trainer_class
-from TRAINING.strategies.base import hold_out_tail
+from TRAINING.strategies.base import with_validation
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,12 @@ class SingleTaskStrategy:
     ) -> Trainer:
         """Train and return the model, which predicts.
 
-        Without ``X_val`` the last sessions of the training rows, purged, are held out for early stopping.
+        Without ``X_val`` the last sessions of the training rows are held out for early stopping, and rows whose label
+        is known only there are purged; without ``rows`` the target's name tells how many, or run_config/split.yaml.
         """
-        if X_val is None and y_val is None:
-            head, tail = hold_out_tail(X_train, rows)
-            X_val, y_val = X_train[tail], y_train[tail]
-            X_train, y_train, rows = X_train[head], y_train[head], rows.take(head) if rows is not None else None
-        return trainer_class(self.model_name)(self.model_config).train(X_train, y_train, X_val, y_val, rows=rows)
+        trainer = trainer_class(self.model_name)(self.model_config)
+        X_train, y_train, X_val, y_val, rows = with_validation(X_train, y_train, X_val, y_val, rows)
+        return trainer.train(X_train, y_train, X_val, y_val, rows=rows)
 
     def train_many(self, datasets: Sequence[tuple[Dataset, Dataset]]) -> list[Trainer | BarzooError]:
         """Train one model per (training, validation) pair; an error stands in the place of the model it stopped."""

@@ -29,6 +29,8 @@ def sharpe(values):
 def test_the_default_block_is_the_horizon_or_the_cube_root():
     assert [default_block(n) for n in (1, 8, 9, 125, 126, 1000)] == [1, 2, 3, 5, 6, 10]
     assert default_block(252, horizon=20) == 20
+    assert default_block(252, horizon=20, bars_per_session=7) == 7
+    assert default_block(252, horizon=78, bars_per_session=7) == 12  # 78 bars end in the 12th session
 
 
 def test_indices_run_on_around_the_circle_in_blocks_of_the_mean_length():

@@ -60,7 +60,7 @@ def test_split_dates_gives_three_windows_or_an_error_whose_number_is_enough(trai
     try:
         first, second = split_dates(sessions, train, validation)
     except ConfigError:
-        assert train + validation >= 1
+        assert train + validation > 1 - 1e-8
     except DataError as error:
         enough = int(str(error).split(" sessions are enough")[0].split()[-1])
         split_dates(START + np.arange(enough), train, validation)
@@ -69,7 +69,7 @@ def test_split_dates_gives_three_windows_or_an_error_whose_number_is_enough(trai
         assert abs((first - START).astype(int) - n_sessions * train) <= 0.5
 
 
-@pytest.mark.parametrize(("train", "validation"), [(0.8, 0.2), (0, 0.2), (0.6, 0), (1.2, -0.5), (np.nan, 0.2)])
+@pytest.mark.parametrize(("train", "validation"), [(0.8, 0.2), (0.95, 0.05), (0, 0.2), (0.6, 0), (1.2, -0.5), (np.nan, 0.2)])
 def test_shares_without_a_test_window_are_refused(train, validation):
     with pytest.raises(ConfigError, match="sum below 1"):
         split_dates(START + np.arange(100), train, validation)
@@ -155,29 +155,6 @@ def test_purged_tail_equals_a_slow_loop(panel_rows, fraction):
     assert ends[head].max() < sessions[tail].min()
 
 
-@given(panels(), st.floats(0.05, 0.9), st.integers(0, 8))
-@settings(max_examples=80, deadline=None)
-def test_without_label_ends_the_last_rows_of_each_symbol_are_purged(panel_rows, fraction, purge_rows):
-    _, sessions, _, codes = panel_rows
-    try:
-        head, tail = purged_tail(sessions, None, fraction, symbols=codes, purge_rows=purge_rows)
-    except DataError:
-        return
-    tail_start = sessions[tail].min()
-    np.testing.assert_array_equal(tail, sessions >= tail_start)
-    for code in set(codes):
-        rows = sorted(np.flatnonzero((codes == code) & (sessions < tail_start)), key=lambda row: sessions[row])
-        kept = rows[: max(len(rows) - purge_rows, 0)]
-        assert sorted(np.flatnonzero(head & (codes == code))) == sorted(kept)
-
-
-def test_one_symbol_is_assumed_where_none_is_named():
-    sessions = START + np.arange(10)
-    head, tail = purged_tail(sessions, None, 0.2, purge_rows=3)
-    assert np.flatnonzero(head).tolist() == [0, 1, 2, 3, 4]
-    assert np.flatnonzero(tail).tolist() == [8, 9]
-
-
 def test_an_empty_part_is_an_error_with_numbers():
     sessions = START + np.arange(10)
     with pytest.raises(DataError, match="20% of 2 sessions leaves a head of 2 and a tail of 0"):
@@ -186,13 +163,11 @@ def test_an_empty_part_is_an_error_with_numbers():
         purged_tail(sessions, sessions + 10, 0.2)
     with pytest.raises(DataError, match="8 of 8 rows before it after the purge and 0 labelled"):
         purged_tail(sessions, np.where(sessions < sessions[8], sessions, NAT), 0.2)
-    with pytest.raises(DataError, match="0 of 8 rows"):
-        purged_tail(sessions, None, 0.2, purge_rows=8)
     with pytest.raises(DataError, match="of 0 sessions"):
-        purged_tail(sessions[:0], None, 0.2)
+        purged_tail(sessions[:0], sessions[:0], 0.2)
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, np.nan])
 def test_a_fraction_outside_zero_and_one_is_refused(fraction):
     with pytest.raises(ConfigError, match="fraction"):
-        purged_tail(START + np.arange(10), None, fraction)
+        purged_tail(START + np.arange(10), START + np.arange(10), fraction)

@@ -9,8 +9,8 @@ from CONFIG.errors import ConfigError, DataError
 from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.evaluation.splits import purged_tail
 from TRAINING.model_fun import LightGBMTrainer
+from TRAINING.model_fun.out_of_fold import hold_out_tail
 from TRAINING.strategies import SingleTaskStrategy
-from TRAINING.strategies.base import hold_out_tail
 
 SMOKE = {"n_estimators": 30, "early_stopping_rounds": 5, "min_data_in_leaf": 10}
 
@@ -53,7 +53,7 @@ def test_the_tail_goes_by_the_sessions_of_the_rows(make_planted) -> None:
     ends = np.append(times[1:], np.datetime64("NaT"))
     label_sessions = np.append(sessions[1:], np.datetime64("NaT"))
     rows = RowInfo(ends, sessions=sessions, label_sessions=label_sessions)
-    head, tail = hold_out_tail(X.set_axis(index), rows)
+    head, tail = hold_out_tail(X.set_axis(index), rows, [])
     assert np.flatnonzero(tail).tolist() == list(range(400, 499))
     assert np.flatnonzero(head).tolist() == list(range(399)), "the label of row 399 is known in the tail"
 
@@ -74,3 +74,26 @@ def test_unknown_model_is_suggested(make_planted) -> None:
     X, y = make_planted(500, "regression")
     with pytest.raises(ConfigError, match="did you mean 'lightgbm'"):
         SingleTaskStrategy("lightgmb").train(X, y)
+
+
+def test_a_far_horizon_in_the_targets_name_purges_more(make_planted) -> None:
+    """Labels that look 60 rows ahead would let the tail's bars into the rows before it."""
+    X, y = make_planted(500, "regression")
+    model = make_strategy().train(X, y.rename("fwd_ret_60"))
+    alone = LightGBMTrainer(make_strategy().model_config).train(X[:340], y[:340].rename("fwd_ret_60"), X[400:], y[400:])
+    np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+def test_what_does_not_go_together_is_told(make_planted) -> None:
+    X, y = make_planted(500, "regression")
+    rows = RowInfo(np.full(499, np.datetime64("2030-01-01", "ns")))
+    with pytest.raises(DataError, match="X_train must be a DataFrame with named columns, got ndarray"):
+        make_strategy().train(X.to_numpy(), y)
+    with pytest.raises(DataError, match=r"X_train has 500 rows, its y has 499; align them, for example y.loc\[X.index"):
+        make_strategy().train(X, y[:499])
+    with pytest.raises(DataError, match="X_val has 500 rows, its y has 2"):
+        make_strategy().train(X, y, X, y[:2])
+    with pytest.raises(DataError, match="rows describes 499 rows, X_train has 500"):
+        make_strategy().train(X, y, rows=rows)
+    with pytest.raises(DataError, match="X_val and y_val come together"):
+        make_strategy().train(X, y, X)

@@ -1,0 +1,196 @@
+"""Training rows split in time: when each label is known, the tail for early stopping, and out-of-fold predictions.
+
+A model that is trained on the predictions of another must not see predictions of rows that the other was fitted on:
+they fit those rows' labels better than any later row's (Wolpert, *Stacked generalization*, 1992). And a model fitted on
+labels that are known only within the block it predicts has seen that block's bars (Lopez de Prado, *Advances in
+Financial Machine Learning*, 2018, chapter 7). So rows are predicted block by block, each by a model of earlier rows
+whose labels are known before the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+
+from CONFIG.config_loader import load_run_config
+from CONFIG.errors import ConfigError, DataError
+from DATA_PROCESSING.dataset import RowInfo
+from DATA_PROCESSING.labels import horizon_of
+from DATA_PROCESSING.sessions import without_zone
+from TRAINING.evaluation.splits import purged_tail
+from TRAINING.model_fun.base import Trainer
+
+_NEVER = np.datetime64("9999-12-31", "D")  # the session of labels that are known behind the last row
+
+
+def predict_out_of_fold(
+    make_trainer: Callable[[], Trainer],
+    X: pd.DataFrame,
+    y: pd.Series,
+    rows: RowInfo | None = None,
+    *,
+    blocks: int = 5,
+) -> np.ndarray:
+    """Predict training rows by models that know nothing of them or of what came later.
+
+    The sessions are cut into ``blocks + 1`` parts of equal length, as scikit-learn's ``TimeSeriesSplit`` cuts rows. The
+    first part is only trained on. Each later one is predicted by a model of all labelled rows before it whose label is
+    known before it; the purged tail of those rows stops its training early.
+
+    Parameters
+    ----------
+    make_trainer : callable
+        Gives an untrained trainer of a single target.
+    X : DataFrame
+        (n, features); index (symbol, timestamp), or a plain index for one symbol in time order.
+    y : Series
+        (n,) same index. Rows without a label (NaN) are predicted and never trained on.
+    rows : RowInfo, optional
+        When each label becomes known, and sample weights; without it, see `label_times`.
+    blocks : int
+        How many parts are predicted, at least 1.
+
+    Returns
+    -------
+    ndarray
+        (n,) what `Trainer.predict_score` gives; NaN in the first part.
+
+    Raises
+    ------
+    DataError
+        Fewer sessions than parts, or a block whose model cannot be trained; the message names the block.
+    """
+    if blocks < 1:
+        raise ConfigError(f"out of fold: blocks must be at least 1, got {blocks}")
+    sessions, label_sessions = label_times(X, rows, [y.name])
+    distinct = np.unique(sessions)
+    if len(distinct) <= blocks:
+        raise DataError(
+            f"out of fold: {blocks} blocks and the rows before them need at least {blocks + 1} sessions, the training "
+            f"rows have {len(distinct)}; give more sessions or fewer blocks"
+        )
+    labelled = y.notna().to_numpy()
+    fraction = load_run_config("split")["early_stopping"]
+    prediction = np.full(len(X), np.nan)
+    for number, block in enumerate(np.array_split(distinct, blocks + 1)[1:], start=1):
+        known = np.flatnonzero(labelled & (sessions < block[0]) & (label_sessions < block[0]))
+        inside = (sessions >= block[0]) & (sessions <= block[-1])
+        try:
+            head, tail = purged_tail(sessions[known], label_sessions[known], fraction)
+            fit, stop = known[head], known[tail]
+            trainer = make_trainer().train(
+                X.iloc[fit], y.iloc[fit], X.iloc[stop], y.iloc[stop], rows=None if rows is None else rows.take(fit)
+            )
+        except DataError as error:
+            raise DataError(
+                f"out of fold: block {number} of {blocks}, from {block[0]} on, has {len(known)} rows with a known "
+                f"label before it: {error}"
+            ) from error
+        prediction[inside] = trainer.predict_score(X[inside])
+    return prediction
+
+
+def hold_out_tail(X: pd.DataFrame, rows: RowInfo | None, targets: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the rows to fit on and of the later rows for early stopping.
+
+    Parameters
+    ----------
+    X, rows, targets
+        As `label_times` takes them. The tail is a share of the sessions, ``early_stopping`` of run_config/split.yaml.
+
+    Returns
+    -------
+    head, tail : ndarray of bool
+        (n,) each; rows of the head whose label is known only in the tail are purged: in neither.
+    """
+    sessions, label_sessions = label_times(X, rows, targets)
+    return purged_tail(sessions, label_sessions, load_run_config("split")["early_stopping"])
+
+
+def label_times(X: pd.DataFrame, rows: RowInfo | None, targets: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The session of each training row, and that in which its label becomes known.
+
+    Parameters
+    ----------
+    X : DataFrame
+        Index (symbol, timestamp), timestamps, or a plain index for one symbol in time order, whose rows count as
+        sessions.
+    rows : RowInfo, optional
+        Says it; with several targets, for the one that is known last. Without it a label is known ``purge_rows`` of
+        run_config/split.yaml later, or as far ahead as the name of a target tells where that is farther.
+    targets : iterable of str
+        Names of the targets.
+
+    Returns
+    -------
+    sessions, label_sessions : ndarray of datetime64[D]
+        (n,) each. NaT where ``rows`` has no label; a day behind all others where the label's path ends behind the
+        symbol's last row.
+
+    Raises
+    ------
+    DataError
+        ``rows``, or a target that looks a span of time ahead, needs timestamps that the index does not have.
+    """
+    symbols, times = symbols_and_times(X)
+    if rows is not None and rows.sessions is not None:
+        return rows.sessions, rows.label_sessions
+    if times is None:
+        sessions, moments = np.arange(len(X)).astype("datetime64[D]"), np.arange(len(X))
+    else:
+        sessions, moments = times.astype("datetime64[D]"), times
+    if rows is not None:
+        if times is None:
+            raise DataError(
+                "rows with label_end needs X with timestamps in its index; set (symbol, timestamp) as the index"
+            )
+        return sessions, rows.label_end.astype("datetime64[D]")
+    horizons = {str(target): horizon_of(str(target), 0) for target in targets}
+    bars = [horizon for horizon in horizons.values() if isinstance(horizon, int)]
+    known = _after_rows(symbols, moments, sessions, max(load_run_config("split")["purge_rows"], *bars, 0))
+    for target, horizon in horizons.items():
+        if isinstance(horizon, int):
+            continue
+        if times is None:
+            raise DataError(
+                f"{target} looks {horizon} ahead, which a plain index does not tell; set (symbol, timestamp) as the "
+                "index, or give rows with label_end"
+            )
+        known = np.maximum(known, _after_span(times, sessions, horizon))
+    return sessions, known
+
+
+def symbols_and_times(X: pd.DataFrame) -> tuple[np.ndarray, np.ndarray | None]:
+    """(n,) codes of the symbols in the order of their names, and (n,) times, UTC; None where the index has no times."""
+    index = X.index
+    if isinstance(index, pd.MultiIndex):
+        names, index = np.asarray(index.get_level_values(0)), index.get_level_values(1)
+        if not isinstance(index, pd.DatetimeIndex):
+            raise DataError(
+                f"X must have the index (symbol, timestamp); its second level must be datetime64, got {index.dtype}"
+            )
+        return pd.factorize(names, sort=True)[0], without_zone(index)
+    return np.zeros(len(X), int), without_zone(index) if isinstance(index, pd.DatetimeIndex) else None
+
+
+def _after_rows(symbols: np.ndarray, moments: np.ndarray, sessions: np.ndarray, count: int) -> np.ndarray:
+    """(n,) the session of the symbol's row ``count`` rows later."""
+    order = np.lexsort((moments, symbols))
+    ordered = symbols[order]
+    later = np.minimum(np.arange(len(order)) + count, len(order) - 1)
+    exists = (ordered[later] == ordered) & (np.arange(len(order)) + count < len(order))
+    after = np.empty_like(sessions)
+    after[order] = np.where(exists, sessions[order[later]], _NEVER)
+    return after
+
+
+def _after_span(times: np.ndarray, sessions: np.ndarray, span: str) -> np.ndarray:
+    """(n,) the session in which a span such as ``30m``, ``4h`` or ``5d`` (sessions) is over."""
+    count, unit = int(span[:-1]), span[-1]
+    if unit != "d":
+        return (times + np.timedelta64(count, unit)).astype("datetime64[D]")
+    distinct = np.unique(sessions)
+    after = np.minimum(np.searchsorted(distinct, sessions) + count, len(distinct))
+    return np.append(distinct, _NEVER)[after]
