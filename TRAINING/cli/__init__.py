@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+import traceback
 
 import typer
 
 from CONFIG.errors import BarzooError
-from TRAINING.cli import config, data, models, predict, train
+from TRAINING.cli import audit, config, data, models, predict, train, walkforward
+from TRAINING.cli.terminal import first_of_kind
 
 app = typer.Typer(
     name="barzoo",
@@ -21,7 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("walkforward", epilog=walkforward.EXAMPLES)(walkforward.walkforward)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
 app.command("models")(models.models)
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
@@ -41,6 +46,8 @@ def _options(
 
 
 def _interrupted(number: int, frame: object) -> None:
+    # Not through sys.stderr, as in TRAINING.cli.train.
+    os.write(2, b"\ninterrupted: what is done is kept; the same command goes on from there\n")
     raise SystemExit(130)
 
 
@@ -49,6 +56,7 @@ def main() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     handler.setLevel(logging.WARNING)
+    handler.addFilter(first_of_kind())
     logger = logging.getLogger("barzoo")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -57,6 +65,7 @@ def main() -> None:
         app()
     except BarzooError as error:
         if "--debug" in sys.argv:
-            raise
-        typer.echo(f"error: {error}", err=True)
+            traceback.print_exception(error)
+        else:
+            typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import typer
@@ -36,6 +38,20 @@ def make_table(columns: Sequence[str], rows: Sequence[Sequence[object]], right: 
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     return table
+
+
+def first_of_kind() -> Callable[[logging.LogRecord], bool]:
+    """A filter of log records: of what models say of their rows, the first of each kind; units' notes hold all."""
+    told = set()
+
+    def passes(record: logging.LogRecord) -> bool:
+        place = (record.pathname, record.lineno)
+        is_new = place not in told
+        if "model_fun" in PurePath(record.pathname).parts:
+            told.add(place)
+        return is_new
+
+    return passes
 
 
 class Bars:

@@ -22,7 +22,9 @@ EXAMPLES = (
 
 
 def train(
-    phase: str = typer.Option("core", help="What to run: core.", autocompletion=lambda: ["core"]),
+    phase: str = typer.Option(
+        "core", help="What to run: core or walkforward.", autocompletion=lambda: ["core", "walkforward"]
+    ),
     input_dir: str = typer.Option(
         None,
         help="Bars or labeled tables: demo, a folder or a file. [default: "
@@ -55,6 +57,13 @@ def train(
 
     request = Request(phase, input_dir, names(models, "--models"), names(symbols, "--symbols"), target, variant,
                       tuple(config), seed)  # fmt: skip
+    if phase == "walkforward":
+        from TRAINING.cli.walkforward import walk
+
+        overrides = feature_overrides(features, features_from)
+        walk(request, [target] if target else None, {}, overrides, output_dir, jobs,
+             fresh=fresh, dry_run=dry_run, as_json=as_json)  # fmt: skip
+        return
     resolve_models(request)  # a typo is found before anything is read
     backtest = load_run_config("backtest", files=request.files)
     from TRAINING.phases.inputs import open_inputs
@@ -64,7 +73,7 @@ def train(
         input_dir, request.symbols, request.files, overrides, on_read=lambda text: typer.echo(text, err=True)
     )
     plan = make_plan(request, inputs)
-    jobs = jobs or _workers(plan.models)
+    jobs = jobs or workers(plan.models)
     if dry_run:
         _show_plan(plan, jobs, as_json)
         return
@@ -73,13 +82,13 @@ def train(
     from TRAINING.phases.run import run_plan
 
     folder = output_dir or Path("runs") / plan.run_id
-    stop = _stop_on_interrupt()
+    stop = stop_on_interrupt()
     outcome = run_plan(plan, folder, jobs=jobs, progress=progress(), fresh=fresh, stop=stop)
     _show_outcome(outcome, as_json)
     raise typer.Exit(outcome.exit_code)
 
 
-def _workers(models: dict[str, dict]) -> int:
+def workers(models: dict[str, dict]) -> int:
     """Models at once so that their threads do not outnumber the cores."""
     from joblib import cpu_count
 
@@ -87,7 +96,7 @@ def _workers(models: dict[str, dict]) -> int:
     return 1 if threads < 1 else max(1, cpu_count() // threads)
 
 
-def _stop_on_interrupt() -> threading.Event:
+def stop_on_interrupt() -> threading.Event:
     """The first Ctrl-C lets running units finish; the second ends the process, which loses only those."""
     stop = threading.Event()
 

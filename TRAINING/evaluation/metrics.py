@@ -39,6 +39,12 @@ class Scores:
     rows: int
     left_out: int
 
+    @property
+    def reason(self) -> str:
+        """Each reason once, after the metrics that it leaves undefined."""
+        whys = dict.fromkeys(self.reasons.values())
+        return "; ".join(f"{', '.join(n for n, why in self.reasons.items() if why == one)}: {one}" for one in whys)
+
 
 @dataclass(frozen=True, eq=False)
 class Money:
@@ -167,7 +173,7 @@ def score_predictions(task: str, y: ArrayLike, prediction: ArrayLike) -> Scores:
         reason = f"{missing} of {len(y)} predictions are not finite"
     else:
         reason = None
-    return _collect(PREDICTION_METRICS[task], (y, prediction), reason, len(y), len(labelled) - len(y))
+    return collect(PREDICTION_METRICS[task], (y, prediction), reason, len(y), len(labelled) - len(y))
 
 
 def _pair(task: str, y: ArrayLike, prediction: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -300,9 +306,9 @@ def score_money(
         Position and asset return of each bar; for a portfolio those of all symbols, concatenated.
     periods_per_year : float
         Bars or sessions in a year.
-    position_change : (m,), optional
-        ``|change of position|`` of each bar. Needed for concatenated symbols; by default the consecutive differences
-        of ``position``, from 0.
+    position_change : (m,) or (n,), optional
+        ``|change of position|`` of each bar, or a portfolio's of each session. By default the consecutive differences
+        of ``position``, from 0, which only suit one symbol.
 
     Returns
     -------
@@ -319,7 +325,8 @@ def score_money(
         else np.asarray(position_change, dtype=np.float64),
         periods_per_year=periods_per_year,
     )
-    if not money.position.shape == money.asset_return.shape == money.position_change.shape:
+    shapes = (money.position.shape, money.net_return.shape)
+    if money.asset_return.shape != money.position.shape or money.position_change.shape not in shapes:
         raise DataError(
             f"metrics: positions, their changes and asset returns go together; got {money.position.shape}, "
             f"{money.position_change.shape} and {money.asset_return.shape}"
@@ -331,13 +338,13 @@ def score_money(
         reason = f"{missing} of {len(money.net_return)} returns are not finite"
     else:
         reason = None
-    return _collect(MONEY_METRICS, (money,), reason, len(money.net_return), 0)
+    return collect(MONEY_METRICS, (money,), reason, len(money.net_return), 0)
 
 
 # ---- both -----------------------------------------------------------------------------------------------------------
 
 
-def _collect(metrics: Sequence[Metric], arguments: tuple, reason: str | None, rows: int, left_out: int) -> Scores:
+def collect(metrics: Sequence[Metric], arguments: tuple, reason: str | None, rows: int, left_out: int) -> Scores:
     """Compute each metric, or give all of them the reason why none is defined."""
     if reason is not None:
         return Scores({m.name: np.nan for m in metrics}, {m.name: reason for m in metrics}, rows, left_out)

@@ -18,7 +18,7 @@ from TRAINING.model_fun.registry import MODELS, trainer_class
 from TRAINING.phases.inputs import Inputs, SymbolInput
 from TRAINING.runs.manifest import digest, environment
 
-PHASES = ("core",)
+PHASES = ("core", "walkforward")
 BASELINES = "baselines"  # the model name of the units that hold a symbol's baselines
 
 
@@ -181,6 +181,11 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
     """
     models = resolve_models(request)
     settings = {topic: load_run_config(topic, files=request.files) for topic in ("split", "backtest", "phases")}
+    if settings["backtest"]["rule"] == "rank":
+        raise ConfigError(
+            f"backtest.yaml: rule: rank compares symbols, and --phase {request.phase} trades each by itself; "
+            "use barzoo walkforward, or rule: label"
+        )
     split = settings["split"]
     validation_start, test_start = split_dates(inputs.sessions, split["train"], split["validation"])
     settings |= inputs.settings
@@ -191,9 +196,7 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
             f"{inputs.source}: tables of different horizons ({shown}); build them alike, or use --symbols"
         )
     targets = [request.target] if request.target else settings["phases"][f"{request.phase}_targets"]
-    targets = list(dict.fromkeys(_named(target, inputs) for target in targets))
-    for about in inputs.symbols.values():
-        _check_horizons(about, targets)
+    targets = named_targets(targets, inputs)
     _check_ranking(settings["phases"]["rank_by"], targets)
     units = []
     for symbol, about in sorted(inputs.symbols.items()):
@@ -243,6 +246,20 @@ def _check_ranking(metric: str, targets: list[str]) -> None:
     having = {task for task, metrics in PREDICTION_METRICS.items() if metric in {row.name for row in metrics}}
     if having and None not in tasks and not tasks & having:
         raise ConfigError(f"rank_by: {metric} is a score of {' and '.join(having)} targets; got {', '.join(targets)}")
+
+
+def named_targets(targets: list[str], inputs: Inputs) -> list[str]:
+    """Targets as the tables call them, each once.
+
+    Raises
+    ------
+    ConfigError
+        No table has one, or one looks further than ``label_end`` says.
+    """
+    named = list(dict.fromkeys(_named(target, inputs) for target in targets))
+    for about in inputs.symbols.values():
+        _check_horizons(about, named)
+    return named
 
 
 def _named(target: str, inputs: Inputs) -> str:

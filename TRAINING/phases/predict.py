@@ -18,7 +18,7 @@ from DATA_PROCESSING.sessions import Clock, panel_sessions, row_sessions
 from DATA_PROCESSING.sources import read_panel
 from DATA_PROCESSING.symbols import symbol_of
 from TRAINING.artifacts import unpack
-from TRAINING.evaluation.backtest import hold, label_signal
+from TRAINING.evaluation.backtest import hold, signals
 from TRAINING.phases.inputs import difference
 from TRAINING.phases.plan import BASELINES
 from TRAINING.runs.manifest import NAME, read_sealed
@@ -115,7 +115,9 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
 def _position(target: str, score: np.ndarray, record: dict) -> dict[str, float]:
     """The newest signal, and the position that the last H signals imply; NaN for a target without a money rule."""
     label = label_of(target)
-    signal = label_signal(score, label and label.money_rule, record["threshold"])
+    settings = record["backtest"]
+    limits = {name: settings[name] for name in ("upper", "lower")}
+    signal = signals(settings["rule"], score, label and label.money_rule, threshold=record["threshold"], **limits)
     if signal is None:
         return {"signal": np.nan, "position": np.nan}
     return {"signal": float(signal[-1]), "position": float(hold(signal, record["horizon"])[-1])}

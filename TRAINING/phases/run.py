@@ -99,11 +99,11 @@ def run_plan(
     store.create()
     stop = stop or threading.Event()
     _check_apart(folder, plan)
-    with locked(folder), threadpool_limits(1), _full_disk_is_said(folder):
+    with locked(folder), threadpool_limits(1), full_disk_is_said(folder):
         if fresh:
             store.clear()
         _check_same_plan(store, plan)
-        with _logged(folder / "log.txt"):
+        with logged(folder / "log.txt"):
             _write_papers(store, plan)
             _label(plan, store, jobs, progress, stop)
             results = _units(plan, store, jobs, progress, stop)
@@ -118,7 +118,8 @@ def run_plan(
 
 
 @contextmanager
-def _full_disk_is_said(folder: Path) -> Iterator[None]:
+def full_disk_is_said(folder: Path) -> Iterator[None]:
+    """An error for the user where the disk takes no more."""
     try:
         yield
     except OSError as error:
@@ -247,7 +248,7 @@ def _write_results(store: RunFolder, plan: Plan, results: Results) -> None:
 
 
 @contextmanager
-def _logged(path: Path) -> Iterator[None]:
+def logged(path: Path) -> Iterator[None]:
     """While it lasts, what the package logs goes to a file as well."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -10,6 +10,12 @@ from TRAINING.reports.hero import hero_picture
 from TRAINING.reports.html import render_report
 from TRAINING.runs.manifest import environment
 
+_SIGNALS = {
+    "label": "y_will_peak and y_will_valley: a probability above the training base rate; fwd_ret and y_first_touch: "
+    "the sign",
+    "probability": "a probability above {upper:g}, or below {lower:g} for the opposite position",
+}
+
 
 def render(plan: Plan, results: Results) -> str:
     """The run's report as one HTML page."""
@@ -50,8 +56,7 @@ def _settings(plan: Plan) -> dict[str, str]:
         "training window": " to ".join(windows["train"]),
         "validation window": " to ".join(windows["validation"]) + " (early stopping)",
         "sessions": f"{len(plan.inputs.sessions):,}",
-        "signals": "y_will_peak and y_will_valley: a probability above the training base rate; fwd_ret and "
-        "y_first_touch: the sign; each held for the label's horizon",
+        "signals": _SIGNALS[backtest["rule"]].format(**backtest) + "; each held for the label's horizon",
         "intervals": f"stationary bootstrap, {phases['bootstrap_samples']:,} samples, {phases['confidence']:.0%}",
         "seed": ", ".join(seeds),
         "run": plan.run_id,

@@ -18,7 +18,7 @@ from DATA_PROCESSING.dataset import Dataset, make_dataset
 from DATA_PROCESSING.labels import horizon_of, label_of, sample_weights, task_of
 from DATA_PROCESSING.sessions import sessions_per_year, without_zone
 from TRAINING.artifacts import pack
-from TRAINING.evaluation.backtest import backtest, label_signal
+from TRAINING.evaluation.backtest import backtest, signals
 from TRAINING.evaluation.baselines import baseline_predictions
 from TRAINING.evaluation.metrics import score_money, score_predictions
 from TRAINING.evaluation.splits import core_windows
@@ -249,7 +249,9 @@ def _evaluate(
         scored = score_predictions(task, y, prediction)
         scores, reasons = dict(scored.values), dict(scored.reasons)
         label = label_of(unit.target)
-        signal = label_signal(prediction, label and label.money_rule, _threshold(task, windows))
+        limits = {name: settings[name] for name in ("upper", "lower")}
+        rule = label and label.money_rule
+        signal = signals(settings["rule"], prediction, rule, threshold=_threshold(task, windows), **limits)
         horizon = windows.horizon
     money = dict.fromkeys(("position", "position_change", "asset_return", "net_return"), np.full(n, np.nan))
     if signal is not None:

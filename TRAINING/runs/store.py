@@ -14,8 +14,8 @@ from TRAINING.runs.manifest import NAME, read_sealed, seal
 
 _MARKER = ".barzoo"  # a folder without it is not a run's, whatever it holds
 _OURS = frozenset(
-    ("units", "labeled", "config.resolved.yaml", "env.json", "log.txt", "metrics.jsonl", "leaderboard.csv",
-     "units.csv", "report.html", "summary.png", NAME)
+    ("units", "labeled", "folds", "results", "config.resolved.yaml", "env.json", "log.txt", "metrics.jsonl",
+     "leaderboard.csv", "units.csv", "report.html", "report.md", "summary.png", "audit.json", NAME)
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from TRAINING.walkforward.panel import LabeledPanel
 from TRAINING.walkforward.results import WalkForwardResults, check_metrics, collect
 from TRAINING.walkforward.trading import Trading
 
-SCOPES = ("pooled", "symbol")
+SCORES = {"binary": ("auc", "log_loss"), "regression": ("rank_ic", "rmse")}
 
 
 class Interrupted(BarzooError):
@@ -49,6 +49,8 @@ class WalkForwardEngine:
     scope : {"pooled", "symbol"}, optional
         One model over all symbols per fold, or one per symbol.
     embargo_sessions : int, optional
+    split : dict, optional
+        Keys of the run config ``split``: ``early_stopping``, and the weights of training rows.
 
     Attributes
     ----------
@@ -72,10 +74,20 @@ class WalkForwardEngine:
         mode: str | None = None,
         scope: str | None = None,
         embargo_sessions: int | None = None,
+        split: dict | None = None,
     ):
-        given = {name: value for name, value in locals().items() if name not in ("self", "data") and value is not None}
+        given = {
+            "train_days": train_days,
+            "test_days": test_days,
+            "step_days": step_days,
+            "min_train_samples": min_train_samples,
+            "mode": mode,
+            "scope": scope,
+            "embargo_sessions": embargo_sessions,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
         self.settings = load_run_config("walkforward", given)
-        split = load_run_config("split")
+        split = load_run_config("split", split)
         self.settings |= {name: split[name] for name in ("early_stopping", "weights", "half_life")}
         self.panel = LabeledPanel.of(data)
         days = (self.settings[name] for name in ("train_days", "test_days", "step_days"))
@@ -108,7 +120,7 @@ class WalkForwardEngine:
         config : dict, optional
             As `CONFIG.config_loader.load_model_config` returns it; the model's default otherwise.
         metrics : sequence of str, optional
-            Columns of ``results.metrics``.
+            Columns of ``results.metrics``; the task's scores and those of the run config by default.
         target : str, optional
         backtest : dict, optional
             Keys of the run config of this name.
@@ -135,7 +147,7 @@ class WalkForwardEngine:
         if target not in target_columns(table.columns):
             raise ConfigError(f"no target {target!r} in the table{did_you_mean(target, target_columns(table.columns))}")
         work = self._work(model_name, config, target)
-        metrics = check_metrics(metrics or self.settings["metrics"], work.task)
+        metrics = check_metrics(metrics or [*SCORES[work.task], *self.settings["metrics"]], work.task)
         ends = without_zone(table[label_end_of(target, table.columns)])
         horizon = self.panel.holding_bars(np.where(np.isnan(work.data.y), np.datetime64("NaT"), ends))
         if self.settings["train_days"] <= horizon:

@@ -141,9 +141,10 @@ def _train(work: Work, train: np.ndarray, test: np.ndarray, record: dict) -> Out
         **baselines,
         BUY_AND_HOLD: np.full(len(test), np.nan),
     }
-    # A classifier trades where it sees a higher probability than the (weighted) training rows' base rate.
-    weights = fitted.rows.sample_weight
-    threshold = float(np.average(fitted.y.to_numpy(float), weights=weights)) if work.task == "binary" else 0.0
+    # A classifier trades where it sees a higher probability than the base rate of the rows that it was fitted on.
+    thresholds = dict.fromkeys(predictions, float(y.mean()) if work.task == "binary" else 0.0)
+    if work.task == "binary":
+        thresholds[work.model_name] = float(np.average(fitted.y.to_numpy(float), weights=fitted.rows.sample_weight))
     importance = trainer.get_feature_importance()
     record |= {
         "train_rows": int(head.sum()),
@@ -156,7 +157,7 @@ def _train(work: Work, train: np.ndarray, test: np.ndarray, record: dict) -> Out
             "name": np.repeat(list(predictions), len(test)),
             "row": np.tile(test, len(predictions)),
             "prediction": np.concatenate(list(predictions.values())),
-            "threshold": threshold,
+            "threshold": np.repeat(list(thresholds.values()), len(test)),
         }
     )
     return Outcome(record, frame, {} if importance.isna().any() else importance.to_dict())

@@ -34,7 +34,7 @@ class LabeledPanel:
     sessions: np.ndarray
 
     @classmethod
-    def of(cls, data: pd.DataFrame | str | Path) -> LabeledPanel:
+    def of(cls, data: LabeledPanel | pd.DataFrame | str | Path) -> LabeledPanel:
         """Take a labeled DataFrame (of one symbol, or with a ``symbol``), or a folder or file of labeled tables.
 
         Raises
@@ -42,6 +42,8 @@ class LabeledPanel:
         DataError
             A column is missing, a symbol has a timestamp twice, closes are no prices, or there is nothing to read.
         """
+        if isinstance(data, LabeledPanel):
+            return data
         table = _from_files(Path(data)) if isinstance(data, str | Path) else _from_frame(data)
         needed = [column for column in ("close", "label_end") if column not in table]
         if needed:

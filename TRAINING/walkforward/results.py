@@ -14,10 +14,11 @@ import pandas as pd
 
 from CONFIG.errors import ConfigError, did_you_mean
 from TRAINING.evaluation.metrics import MONEY_METRICS, PREDICTION_METRICS
+from TRAINING.evaluation.portfolio import portfolio
 from TRAINING.runs.manifest import digest, environment, read_sealed
 from TRAINING.runs.store import write_sealed
 from TRAINING.walkforward.fold import RECORD
-from TRAINING.walkforward.trading import Trading, by_session
+from TRAINING.walkforward.trading import Trading
 
 if TYPE_CHECKING:
     from TRAINING.evaluation.folds import Fold
@@ -143,7 +144,7 @@ def collect(trading: Trading, metrics: list[str], outcomes: list[tuple[Fold, str
     return WalkForwardResults(
         folds=_folds(trading, outcomes),
         predictions=predictions,
-        returns=by_session(predictions),
+        returns=portfolio(predictions, ("name",)),
         metrics=pd.DataFrame(
             {name: [values.get(metric, np.nan) for metric in metrics] for name, (values, _) in scored.items()}, metrics
         ).T,

@@ -10,8 +10,9 @@ import pandas as pd
 
 from DATA_PROCESSING.labels import label_end_of, label_of
 from DATA_PROCESSING.sessions import sessions_per_year
-from TRAINING.evaluation.backtest import backtest, label_signal
+from TRAINING.evaluation.backtest import backtest, cross_sections, signals
 from TRAINING.evaluation.metrics import MONEY_METRICS, score_money, score_predictions
+from TRAINING.evaluation.portfolio import portfolio
 from TRAINING.walkforward.fold import BUY_AND_HOLD, Work
 from TRAINING.walkforward.panel import LabeledPanel
 
@@ -98,7 +99,7 @@ class Trading:
             values, reasons = dict(scored.values), dict(scored.reasons)
         if not self._trades(name):
             return values, reasons | {row.name: "the target has no money rule" for row in MONEY_METRICS}
-        net = by_session(rows)["net_return"]
+        net = portfolio(rows, ("name",))["net_return"]
         scored = score_money(net, rows["position"], rows["asset_return"], self.per_year, rows["position_change"])
         return values | scored.values, reasons | scored.reasons
 
@@ -111,17 +112,16 @@ class Trading:
         if self.rule is None:
             return 0.0
         values = made["prediction"].to_numpy(float)
-        # Each fold has a threshold of its own: the base rate of its training rows.
-        values = values if self.rule == "sign" else values - made["threshold"].to_numpy()
-        return label_signal(values, self.rule, 0.0)
-
-
-def by_session(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per name and session the equal-weight portfolio over active symbols; a symbol's bars of a session add up."""
-    rows = rows.assign(gross_return=rows["position"] * rows["asset_return"], exposure=rows["position"].abs())
-    keys = ["name", "session"]
-    grouped = rows.groupby([*keys, "symbol"], observed=True, sort=False)
-    sums = grouped[["net_return", "gross_return", "position_change"]].sum(min_count=1)
-    sums["exposure"] = grouped["exposure"].mean()
-    portfolio = sums.groupby(keys, sort=False).mean().reset_index().rename(columns={"position_change": "turnover"})
-    return portfolio.sort_values(keys, kind="stable", ignore_index=True)
+        rows, settings = made["row"].to_numpy(), self.settings
+        sections = None
+        if settings["rule"] == "rank":
+            part = self.panel.table.iloc[rows]
+            sections = cross_sections(part["symbol"], self.work.session[rows], part["timestamp"])
+        return signals(
+            settings["rule"],
+            values,
+            self.rule,
+            threshold=made["threshold"],  # each fold has its own: the base rate of its training rows
+            sections=sections,
+            **{name: settings[name] for name in ("upper", "lower", "rank_share")},
+        )

@@ -236,6 +236,23 @@ def test_an_account_that_loses_everything_stays_at_zero():
     assert scores.values["annual_return"] == -1
 
 
+def test_turnover_of_a_portfolio_is_the_mean_of_its_sessions():
+    """Six bars of two symbols in three sessions."""
+    scores = score_money([0.01, -0.02, 0.03], np.ones(6), np.ones(6), 252, [0.5, 0, 0.1])
+    assert scores.values["turnover"] == pytest.approx(0.6 / 3 * 252)
+    with pytest.raises(DataError, match="go together"):
+        score_money([0.01, -0.02, 0.03], np.ones(6), np.ones(6), 252, [0.5, 0])
+
+
+def test_reasons_are_told_once_each():
+    scores = score_money(np.zeros(5), np.zeros(5), np.ones(5), 252)
+    assert scores.reason == (
+        "sharpe: the returns do not vary; sortino, profit_factor: no bar loses; calmar: there is no drawdown; "
+        "hit_rate: no position is taken; win_loss_ratio: no bar gains"
+    )
+    assert score_predictions("binary", [0, 1], [0.2, 0.9]).reason == ""
+
+
 def test_money_without_enough_values_is_undefined_throughout():
     for returns, text in (([0.1], "too few"), ([0.1, np.nan], "1 of 2 returns are not finite")):
         scores = score_money(returns, np.ones(len(returns)), returns, 252)

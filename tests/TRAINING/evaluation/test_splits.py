@@ -69,7 +69,9 @@ def test_split_dates_gives_three_windows_or_an_error_whose_number_is_enough(trai
         assert abs((first - START).astype(int) - n_sessions * train) <= 0.5
 
 
-@pytest.mark.parametrize(("train", "validation"), [(0.8, 0.2), (0.95, 0.05), (0, 0.2), (0.6, 0), (1.2, -0.5), (np.nan, 0.2)])
+@pytest.mark.parametrize(
+    ("train", "validation"), [(0.8, 0.2), (0.95, 0.05), (0, 0.2), (0.6, 0), (1.2, -0.5), (np.nan, 0.2)]
+)
 def test_shares_without_a_test_window_are_refused(train, validation):
     with pytest.raises(ConfigError, match="sum below 1"):
         split_dates(START + np.arange(100), train, validation)
