@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
+
+from TRAINING.reports.reliability import (
+    coverage_by_session,
+    coverage_through_time,
+    reliability_bins,
+    reliability_diagram,
+)
+
+DAYS = pd.bdate_range("2020-01-01", periods=400)
+MODELS = {"one": "blue", "other": "orange"}
+
+
+def predictions(seed=0, symbols=5):
+    """Probabilities of two models on a panel; labels of one day are alike."""
+    random = np.random.default_rng(seed)
+    index = pd.MultiIndex.from_product([list(MODELS), DAYS, range(symbols)], names=["model", "session", "symbol"])
+    rows = index.to_frame(index=False)
+    rows["prediction"] = random.uniform(0.1, 0.6, len(rows))
+    mood = rows["session"].map(pd.Series(random.random(len(DAYS)), DAYS))
+    rows["y"] = (mood < rows["prediction"]).astype(float)
+    rows.loc[random.random(len(rows)) < 0.05, "y"] = np.nan
+    return rows.sample(frac=1, random_state=seed).set_index("symbol")  # an index that repeats
+
+
+def intervals(seed=0):
+    rows = predictions(seed).rename(columns={"y": "up"})
+    random = np.random.default_rng(seed)
+    rows["y"] = np.where(rows["up"].isna(), np.nan, random.normal(size=len(rows)))
+    half = np.where(rows["model"] == "one", 1.645, random.uniform(1, 2, len(rows)))
+    return rows.assign(lower=-half, upper=half)
+
+
+# ---- frames ----
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=5, deadline=None)
+def test_bins_equal_scikit_learns_curve(seed):
+    rows = predictions(seed)
+    frame = reliability_bins(rows)
+    for model, own in rows.dropna().groupby("model"):
+        observed, predicted = calibration_curve(own["y"], own["prediction"], n_bins=10, strategy="quantile")
+        bins = frame[frame["model"] == model]
+        np.testing.assert_allclose(bins["observed"], observed)
+        np.testing.assert_allclose(bins["predicted"], predicted)
+        assert bins["rows"].sum() == len(own)
+
+
+def test_the_intervals_of_shares_go_by_blocks_of_sessions():
+    """All rows of a block have the same label: there are as many facts as blocks."""
+    random = np.random.default_rng(1)
+    labels = random.integers(0, 2, 20).astype(float)
+    sessions = np.repeat(DAYS[: 20 * 21], 50)[: 400 * 50]
+    y = np.repeat(labels, 21 * 50)[: len(sessions)]
+    rows = pd.DataFrame({"model": "one", "session": sessions, "y": y, "prediction": 0.3})
+    (found,) = reliability_bins(rows).to_dict("records")
+    share = y.mean()
+    excess = [((y - share)[start : start + 21 * 50]).sum() for start in range(0, len(y), 21 * 50)]
+    reach = 1.96 * np.sqrt(np.square(excess).sum() * 20 / 19) / len(y)
+    assert (found["low"], found["high"]) == pytest.approx((share - reach, share + reach))
+    assert reach > 5 * 1.96 * np.sqrt(share * (1 - share) / len(y))
+
+
+def test_the_intervals_of_shares_hold_the_truth_as_often_as_they_say():
+    """Of a model that is right, on labels that are alike within a day."""
+    held = []
+    for seed in range(40):
+        bins = reliability_bins(predictions(seed), bins=4)
+        held += bins["predicted"].between(bins["low"], bins["high"]).tolist()
+    assert 0.88 < np.mean(held) < 0.99
+
+
+def test_few_blocks_have_no_interval_and_equal_probabilities_one_bin():
+    rows = predictions()
+    short = reliability_bins(rows[rows["session"] < DAYS[21 * 7]])
+    assert short[["low", "high"]].isna().to_numpy().all()
+    assert short["observed"].notna().all()
+    constant = reliability_bins(rows.assign(prediction=0.3))
+    assert constant["model"].value_counts().to_dict() == {"one": 1, "other": 1}
+    assert constant[["low", "high"]].notna().to_numpy().all()
+
+
+@given(st.integers(0, 1000), st.sampled_from([1, 5, 63]))
+@settings(max_examples=5, deadline=None)
+def test_coverage_equals_a_loop_over_sessions(seed, window):
+    rows = intervals(seed)
+    frame = coverage_by_session(rows, window)
+    for model, found in frame.groupby("model"):
+        own = rows[(rows["model"] == model) & rows["y"].notna()]
+        days = np.unique(own["session"])
+        assert found["session"].to_numpy().tolist() == days.tolist()
+        assert found["coverage"].isna().sum() == window - 1
+        for place in (window - 1, len(days) // 2 + window // 2, len(days) - 1):
+            inside = own[own["session"].isin(days[place - window + 1 : place + 1])]
+            held = (inside["lower"] <= inside["y"]) & (inside["y"] <= inside["upper"])
+            assert found["coverage"].iloc[place] == pytest.approx(held.mean())
+            assert found["width"].iloc[place] == pytest.approx((inside["upper"] - inside["lower"]).mean())
+
+
+def test_rows_without_a_label_or_an_interval_are_left_out():
+    rows = intervals()
+    holes = rows.assign(lower=rows["lower"].where(rows["session"] >= DAYS[100]))
+    assert coverage_by_session(holes, 10)["session"].min() == DAYS[100]
+    nothing = rows.assign(y=np.nan)
+    assert coverage_by_session(nothing).columns.tolist() == ["model", "session", "coverage", "width"]
+    assert coverage_by_session(nothing).empty
+    assert reliability_bins(nothing).columns.tolist() == ["model", "predicted", "observed", "low", "high", "rows"]
+
+
+# ---- pictures ----
+
+
+def texts(drawn):
+    return [text.text for text in ElementTree.fromstring(str(drawn)).iter("text")]
+
+
+def test_the_diagram_draws_the_models_it_is_given():
+    frame = reliability_bins(predictions())
+    drawn = reliability_diagram(frame, MODELS, name="reliability", label="Reliability")
+    assert "predicted probability" in texts(drawn)
+    assert all(f"var(--{colour})" in drawn for colour in MODELS.values())
+    assert "var(--orange)" not in reliability_diagram(frame, {"one": "blue"}, name="reliability", label="")
+    assert drawn == reliability_diagram(frame, MODELS, name="reliability", label="Reliability")
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_coverage_is_drawn_against_what_was_asked_for(narrow):
+    frame = coverage_by_session(intervals())
+    drawn = coverage_through_time(frame, MODELS, coverage=0.9, name="coverage", label="Coverage", narrow=narrow)
+    assert "labels held, 90% asked for" in texts(drawn)
+    assert all(f"var(--{colour})" in drawn for colour in MODELS.values())
+
+
+def test_pictures_of_little_or_nothing_are_still_pictures():
+    one_bin = reliability_bins(predictions().assign(prediction=0.3).query("session < '2020-01-10'"))
+    for frame in (one_bin, one_bin[:0]):
+        assert "<svg" in reliability_diagram(frame, MODELS, name="r", label="")
+    short = coverage_by_session(intervals())[:5]
+    assert short["coverage"].isna().all()
+    for frame in (short, short[:0]):
+        assert "<svg" in coverage_through_time(frame, MODELS, coverage=0.9, name="c", label="", narrow=True)
