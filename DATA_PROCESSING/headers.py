@@ -13,7 +13,7 @@ from CONFIG.errors import ConfigError, DataError, did_you_mean
 from DATA_PROCESSING.columns import BAR_COLUMNS
 
 ALIASES = {
-    "timestamp": ("timestamp", "date", "datetime", "date_time", "dt"),
+    "timestamp": ("timestamp", "date", "datetime", "date_time", "dt", "ts"),
     "time": ("time",),
     "symbol": ("symbol", "ticker", "sym", "instrument"),
     "open": ("open", "o", "open_price"),
@@ -67,7 +67,7 @@ def name_columns(columns: list[str], where: str, mapping: Mapping[str, str] | No
     if missing:
         raise DataError(
             f"{where}: no column {', '.join(missing)}; bars need timestamp, {', '.join(BAR_COLUMNS)}, "
-            f"got {listed(columns)}{_cure(columns, [column for column in columns if column not in named], missing)}"
+            f"got {listed(columns)}{_cure(columns, named, missing)}"
         )
     return named
 
@@ -107,22 +107,30 @@ def _mapped_header(columns: list[str], name: str, header: str, where: str) -> st
     raise DataError(f"{where}: no column {header!r}, which columns: in bars.yaml calls {name}{near}")
 
 
-def _cure(columns: list[str], unused: list[str], missing: list[str]) -> str:
+def _cure(columns: list[str], named: dict[str, str], missing: list[str]) -> str:
     """What to do about missing columns: another separator, or the headers that come nearest."""
     mark = next((mark for mark in (";", "\t", "|") if len(columns) == 1 and mark in str(columns[0])), None)
     if mark:
         return f"; its header is parted by {mark!r}, write commas (and points in numbers)"
-    found = {}
+    for header, name in named.items():
+        if (taken := name_of(header)) in missing:
+            its = repr(str(header)[:40])
+            return f"; columns: in bars.yaml says that {its} is its {name} already; which header is its {taken}?"
+    unused, found = [column for column in columns if column not in named], {}
     for name in missing:
         by_text = {"_".join(_words(column)): column for column in unused if column not in found.values()}
         holding = [text for text in by_text if set(ALIASES[name]) & set(text.split("_"))]
         near = holding or [text for alias in ALIASES[name] for text in get_close_matches(alias, by_text, 1, 0.7)]
         if near:
             found[name] = str(by_text[near[0]])[:40]
-    if not found:
-        return ""
-    pairs = ", ".join(f"{name}: {header}" for name, header in found.items()).encode("unicode_escape").decode()
-    return f"; is it there under another name? columns: {{{pairs}}} in a bars.yaml given with --config says so"
+    cure = ""
+    if found or (unused and len(missing) <= 2):
+        pairs = ", ".join(f"{name}: {header}" for name, header in (found or dict.fromkeys(missing, "HEADER")).items())
+        pairs = pairs.encode("unicode_escape").decode()
+        cure = f"; is it there under another name? columns: {{{pairs}}} in a bars.yaml given with --config says so"
+    if missing == ["volume"] and not found:
+        cure += "; where no volume is known, as of currencies, write a column volume that is 1 in every row"
+    return cure
 
 
 def listed(names: list[str]) -> str:

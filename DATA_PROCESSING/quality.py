@@ -17,6 +17,7 @@ from DATA_PROCESSING.panel import Panel
 from DATA_PROCESSING.sessions import row_sessions
 
 FAR = 10.0  # robust standard deviations of one-bar returns; beyond it, and back at once, lies a bad tick
+SHIFT = 2.0  # times the close before, or part of it; beyond it a session begins at another level
 RUN = 5  # bars with one close, at least, that are stale prices; within sessions it takes a whole session of them
 BLOCK = 20  # bars that show the interval between them
 LATE = 5  # sessions; what starts later than others by more is told
@@ -25,9 +26,11 @@ KEPT_RUNS = 20  # of stale prices, per symbol, the longest
 MOST_PERIODS = 120  # columns of the coverage; months, or quarters, or years, so that they fit
 _MEASURED = (
     "symbol", "interval", "sessions", "bars_per_session", "missing_sessions", "longest_gap", "missing_bars",
-    "late_start", "early_end", "zero_volume", "repeats", "same_close", "stale_prices", "outliers", "interval_changes",
+    "late_start", "early_end", "zero_volume", "repeats", "same_close", "stale_prices", "outliers", "level_shifts",
+    "interval_changes",
 )  # fmt: skip
 MAD_TO_STD = 1.4826  # of a normal distribution
+_NO_SESSIONS = np.empty(0, "datetime64[D]")
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,14 @@ class Findings:
         ``panel.quality`` and, for each symbol with bars (others have missing values):
 
         - ``interval`` (the usual time between bars), ``sessions``, ``bars_per_session`` (the usual number)
+        - ``first_session``, ``last_session``
         - ``missing_sessions`` of its clock between its first and last bar, ``longest_gap`` (sessions in a row)
         - ``missing_bars``: what sessions lack of the usual number, first and last session left out
         - ``late_start``, ``early_end``: sessions of its clock before its first and after its last bar
         - ``zero_volume``: share of bars without volume
         - ``repeats``: bars whose four prices are those of the bar before; ``same_close``: bars in the longest run of
           one close
-        - ``stale_prices``, ``outliers``, ``interval_changes``: how many of those below
+        - ``stale_prices``, ``outliers``, ``level_shifts``, ``interval_changes``: how many of those below
     gaps : DataFrame
         Missing sessions in a row: ``symbol, first, last, sessions``.
     stale_prices : DataFrame
@@ -54,6 +58,9 @@ class Findings:
     outliers : DataFrame
         Prices far off that are back with the next bar: ``symbol, timestamp, price`` (its column), ``value, move``
         (as a fraction) and ``deviations`` (robust standard deviations of one-bar returns).
+    level_shifts : DataFrame
+        Sessions that open far from the close before, with no split-like event of the panel and no outlier to explain
+        it: ``symbol, session, close_before, open, move`` (as a fraction).
     interval_changes : DataFrame
         Bars from which on the interval is another: ``symbol, timestamp, before, after``.
     coverage : DataFrame
@@ -65,6 +72,7 @@ class Findings:
     gaps: pd.DataFrame
     stale_prices: pd.DataFrame
     outliers: pd.DataFrame
+    level_shifts: pd.DataFrame
     interval_changes: pd.DataFrame
     coverage: pd.DataFrame
 
@@ -73,7 +81,8 @@ def examine(panel: Panel) -> Findings:
     """Look for what is wrong, or strange, in the valid bars of a panel."""
     distinct = {symbol: np.unique(row_sessions(frame), return_counts=True) for symbol, frame in panel.everyone.items()}
     expected = _expected_sessions(panel, {symbol: days for symbol, (days, _) in distinct.items()})
-    rows, gaps, runs, outliers, changes = [], [], [], [], []
+    splits = {symbol: own.to_numpy("datetime64[D]") for symbol, own in panel.splits.groupby("symbol")["session"]}
+    rows, gaps, runs, outliers, shifts, changes = [], [], [], [], [], []
     periods = _periods(panel.sessions)
     coverage = np.full((len(panel.bars), len(periods)), np.nan, np.float32)
     for place, (symbol, frame) in enumerate(panel.bars.items()):
@@ -83,10 +92,12 @@ def examine(panel: Panel) -> Findings:
         own_gaps = list(_gaps(days, expected[symbol]))
         own_runs = list(_stale_runs(prices, max(RUN, per_session)))
         own_outliers = list(_outliers(prices))
+        own_shifts = list(_level_shifts(prices, row_sessions(frame), splits.get(symbol, _NO_SESSIONS), own_outliers))
         own_changes = list(_interval_changes(times))
         gaps += [(symbol, *gap) for gap in own_gaps]
         runs += [(symbol, times[a], times[b], b - a + 1, prices[a, 3], whole) for a, b, whole in own_runs]
         outliers += [(symbol, times[row], PRICE_COLUMNS[k], prices[row, k], *how) for row, k, *how in own_outliers]
+        shifts += [(symbol, *shift) for shift in own_shifts]
         changes += [(symbol, times[row], before, after) for row, before, after in own_changes]
         coverage[place] = _coverage(days, counts, per_session, expected[symbol], periods)
         rows.append(
@@ -105,14 +116,22 @@ def examine(panel: Panel) -> Findings:
                 "same_close": _longest_run(prices[:, 3]),
                 "stale_prices": len(own_runs),
                 "outliers": len(own_outliers),
+                "level_shifts": len(own_shifts),
                 "interval_changes": len(own_changes),
             }
         )
+    symbols = panel.quality.merge(pd.DataFrame(rows, columns=list(_MEASURED)), on="symbol", how="left")
+    traded = {symbol: days for symbol, (days, _) in distinct.items()}
+    traded |= {symbol: own.sessions for symbol, own in panel.long.items()}
+    for name, place in (("first_session", 0), ("last_session", -1)):
+        sessions = {symbol: days[place].astype("datetime64[ns]") for symbol, days in traded.items()}
+        symbols[name] = pd.to_datetime(symbols["symbol"].map(sessions))
     return Findings(
-        symbols=panel.quality.merge(pd.DataFrame(rows, columns=list(_MEASURED)), on="symbol", how="left"),
+        symbols=symbols,
         gaps=_frame(gaps, ("symbol", "first", "last", "sessions")),
         stale_prices=_frame(runs, ("symbol", "first", "last", "bars", "close", "all_prices")),
         outliers=_frame(outliers, ("symbol", "timestamp", "price", "value", "move", "deviations")),
+        level_shifts=_frame(shifts, ("symbol", "session", "close_before", "open", "move")),
         interval_changes=_frame(changes, ("symbol", "timestamp", "before", "after")),
         coverage=pd.DataFrame(coverage, list(panel.bars), periods),
     )
@@ -145,6 +164,7 @@ def describe(symbol: object) -> list[str]:
         (symbol.stale_prices, f"one close for {_count(symbol.same_close, 'bar')}"),
         (symbol.repeats > max(FEW * symbol.rows, RUN), f"{_count(symbol.repeats, 'bar')} like the one before"),
         (symbol.outliers, _count(symbol.outliers, "outlier")),
+        (symbol.level_shifts, _count(symbol.level_shifts, "level shift")),
         (symbol.interval_changes, "the interval changes"),
     )
     return [text for applies, text in told if applies]
@@ -236,6 +256,20 @@ def _outliers(prices: np.ndarray) -> Iterator[tuple[int, int, float, float]]:
             for row in np.flatnonzero(np.abs(far) > FAR * scale)
         ]
     yield from sorted(found)
+
+
+def _level_shifts(
+    prices: np.ndarray, sessions: np.ndarray, splits: np.ndarray, outliers: list[tuple]
+) -> Iterator[tuple[np.datetime64, float, float, float]]:
+    """Session, close before, open and move where neither a split-like event nor an outlier beside it explains it."""
+    open_, before = prices[1:, 0], prices[:-1, 3]
+    far = (sessions[1:] != sessions[:-1]) & (np.abs(np.log(open_ / before)) > np.log(SHIFT))
+    far &= np.diff(np.searchsorted(splits, sessions, "right")) == 0
+    explained = {row for row, *_ in outliers}
+    for last in np.flatnonzero(far):  # the bar before
+        if not explained & {last, last + 1}:
+            session = sessions[last + 1].astype("datetime64[ns]")
+            yield session, before[last], open_[last], open_[last] / before[last] - 1
 
 
 def _interval_changes(times: np.ndarray) -> Iterator[tuple[int, np.timedelta64, np.timedelta64]]:

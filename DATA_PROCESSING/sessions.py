@@ -161,10 +161,6 @@ def read_clocks(settings: dict, symbols: Iterable[str]) -> dict[str, Clock]:
         As `check_clocks`.
     """
     check_clocks(settings)
-    symbols = list(symbols)
-    for symbol in sorted(set(settings["calendars"]) - set(symbols)):
-        if (near := did_you_mean(symbol, symbols)).startswith("; did"):  # others may be another source's
-            log.warning("bars.yaml: calendars: the bars have no symbol %r%s", symbol, near)
     zone, stamp = settings["session_zone"] or "UTC", settings["stamp"]
     clocks = {name: Clock(zone, name, stamp) for name in {settings["calendar"], *settings["calendars"].values()}}
     return {symbol: clocks[settings["calendars"].get(symbol, settings["calendar"])] for symbol in symbols}

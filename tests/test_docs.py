@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from CONFIG.config_loader import run_topics
@@ -128,9 +127,7 @@ def add_lines(block: Block) -> None:
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with a folder ``bars`` of the reader's own, and ``barzoo`` as a command beside it."""
-    from bokeh_sampledata import stocks
-
+    """A copy of the project, and ``barzoo`` as a command beside it."""
     folder = tmp_path_factory.mktemp("docs") / "clone"
     folder.mkdir()
     for name in PROJECT:
@@ -138,16 +135,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("data"))
         else:
             shutil.copy2(ROOT / name, folder / name)
-    (folder / "bars").mkdir()
-    for symbol in ("AAPL", "MSFT"):
-        pd.DataFrame(getattr(stocks, symbol)).to_csv(folder / "bars" / f"{symbol}.csv", index=False)
     command = folder.with_name("bin") / "barzoo"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m TRAINING "$@"\n')
     command.chmod(0o755)
     # Kernels that were never compiled are compiled here, once for all pages.
     subprocess.run(
-        [command, "data", "build", "bars", "--output-dir", folder.with_name("tables")], cwd=folder, check=True
+        [command, "data", "build", "demo", "--output-dir", folder.with_name("tables")], cwd=folder, check=True
     )
     return folder
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from DATA_PROCESSING.resample import interval_length
 from DATA_PROCESSING.sessions import Clock, check_clocks, read_clocks
 from DATA_PROCESSING.sources import demo, files
 from DATA_PROCESSING.sources.source import Source
+from DATA_PROCESSING.sources.storage import DATABASE
 from DATA_PROCESSING.times import check_zone
 
-_DATABASE = re.compile(r"(sqlite|postgres(ql)?)(\+\w+)?:", re.IGNORECASE)
+log = logging.getLogger("barzoo")
 
 
 def open_source(source: str | Path, settings: dict, keep_text: bool = False) -> Source:
@@ -45,7 +46,7 @@ def open_source(source: str | Path, settings: dict, keep_text: bool = False) -> 
     check_mapping(settings["columns"])
     if str(source) == demo.NAME:
         return demo.DemoSource()
-    if _DATABASE.match(str(source)):
+    if DATABASE.match(str(source)):
         try:
             from DATA_PROCESSING.sources.sql import SqlSource
         except ModuleNotFoundError as error:
@@ -60,6 +61,7 @@ def read_panel(
     symbols: list[str] | None = None,
     now: pd.Timestamp | None = None,
     others: bool = True,
+    keep_text: bool = False,
 ) -> Panel:
     """Read, validate and adjust the bars of a SOURCE.
 
@@ -77,6 +79,8 @@ def read_panel(
         Whether the bars of other symbols are wanted too, for what looks across the panel. Without them only the rows
         of ``symbols`` are read where the source can tell its sessions; a row of another symbol then counts for them
         if it is valid by itself, and splits, which need the panel, are judged among ``symbols``.
+    keep_text : bool
+        See `open_source`.
 
     Raises
     ------
@@ -88,11 +92,16 @@ def read_panel(
     check_clocks(settings)
     if settings["resample"]:
         interval_length(settings["resample"], "bars.yaml: resample")
-    opened = open_source(source, settings)
+    opened = open_source(source, settings, keep_text)
     sizes, problems = opened.sizes(), opened.problems()
+    known = {*sizes, *problems}
     for symbol in symbols or ():
-        if symbol not in sizes and symbol not in problems:
-            raise ConfigError(f"{opened.name}: no symbol {symbol!r}{did_you_mean(symbol, {*sizes, *problems})}")
+        if symbol not in known:
+            raise ConfigError(f"{opened.name}: no symbol {symbol!r}{did_you_mean(symbol, known)}")
+    for symbol in sorted(settings["calendars"].keys() - known):  # no error: it may be another source's
+        near = did_you_mean(symbol, known)
+        cure = near if near.startswith("; did") else "; its calendar is not used"
+        log.warning("bars.yaml: calendars: %s has no symbol %r%s", opened.name, symbol, cure)
     sessions = _sessions(opened, settings) if symbols is not None and not others else None
     wanted = set(sizes) if sessions is None else set(sizes) & set(symbols)
     rows = {symbol: sizes[symbol] or 0 for symbol in wanted}

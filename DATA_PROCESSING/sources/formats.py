@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import zipfile
 from abc import ABC, abstractmethod
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -189,7 +190,11 @@ class _CsvFile(BarFile):
 
     def _headers(self) -> list[str]:
         with TextIOWrapper(self.stored.open(), encoding="utf-8-sig", newline="") as file:
-            header = next(filter(None, csv.reader(file)), None)
+            try:
+                header = next(filter(None, csv.reader(file)), None)
+            except UnicodeDecodeError as error:
+                found = "UTF-16" if error.object.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "not UTF-8"
+                raise DataError(f"{self.where}: cannot be read, its text is {found}; save it as UTF-8") from error
         if header is None:
             raise DataError(f"{self.where}: the file is empty")
         return header

@@ -228,7 +228,7 @@ class BarImport:
     def _write_bad_rows(self, symbol: str, bad_rows: pd.DataFrame) -> None:
         path = self.folder / BAD_ROWS / f"{file_stem(symbol)}.csv"
         if len(bad_rows):
-            write_atomically(path, bad_rows.to_csv(index=False))
+            write_atomically(path, bad_rows.assign(row=bad_rows["row"] + 1).to_csv(index=False))  # people count from 1
         else:
             path.unlink(missing_ok=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,19 @@ DAMAGED = (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplemented
 # Where fsspec's file systems say which version of a file they hold.
 _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
 _EXTRA = 'pip install "barzoo[storage]"'
+DATABASE = re.compile(r"(sqlite|postgres(ql)?)(\+\w+)?:", re.IGNORECASE)  # how the URL of a database begins
+# An option that holds a secret, wherever in a URL it was put. A passfile is a path.
+SECRET = re.compile(r"[^/?&;]*(?:pass(?!file=)|pw|secret|scram_)[^/?&;=]*=", re.IGNORECASE)
+# What may stand in the query of a database's URL, and be printed: ours, and those options of libpq that hold no secret.
+OPTIONS = (
+    "table", "host", "hostaddr", "port", "dbname", "user", "service", "passfile", "connect_timeout",
+    "client_encoding", "options", "application_name", "fallback_application_name", "channel_binding",
+    "require_auth", "requirepeer", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+    "tcp_user_timeout", "sslmode", "sslnegotiation", "sslcompression", "sslcert", "sslkey", "sslcertmode",
+    "sslrootcert", "sslcrl", "sslcrldir", "sslsni", "ssl_min_protocol_version", "ssl_max_protocol_version",
+    "min_protocol_version", "max_protocol_version", "gssencmode", "gsslib", "gssdelegation", "krbsrvname",
+    "target_session_attrs", "load_balance_hosts",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,15 +127,24 @@ def list_files(source: str) -> list[StoredFile]:
 
 
 def safe_name(source: str) -> str:
-    """A SOURCE without what may be secret: passwords, and of storage URLs users and queries too."""
-    scheme, sign, rest = source.partition("://")
-    is_database = scheme.lower().startswith(("sqlite", "postgres"))
+    """A SOURCE without what may be secret: passwords, and of storage URLs users and queries too.
+
+    Of a database's URL those options are left out that are not known to be harmless.
+    """
+    is_database = bool(DATABASE.match(source))
+    scheme, sign, rest = source.partition("://" if "://" in source or not is_database else ":")
     before, at, after = rest.rpartition("@")
     if at and (":" in before or "/" not in before):
         user = before.partition(":")[0] if is_database else ""
         rest = f"{user}@{after}" if user else after
     path, mark, query = rest.partition("?")
-    if mark and sign and (not is_database or "password" in query.lower()):
+    if is_database:
+        path, *secret = SECRET.split(path, maxsplit=1)
+        options = query.split("&")
+        harmless = [text for text in options if text.partition("=")[0] in OPTIONS and not SECRET.search(text)]
+        left_out = ["..."] if secret or (mark and len(harmless) < len(options)) else []
+        rest = path + mark + "&".join([*harmless, *left_out])
+    elif mark and sign:
         rest = f"{path}?..."
     return printable(f"{scheme}{sign}{rest}")
 
@@ -222,9 +245,7 @@ class _Remote:
     def _file(self, about: dict, where: str, folders: tuple[str, ...]) -> StoredFile:
         path, size = about["name"], about.get("size") or 0
         name = urlsplit(path).path.rpartition("/")[2] if "://" in path else path.rpartition("/")[2]
-        told = (
-            about.get(key) for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
-        )
+        told = (about.get(key) for key in _VERSIONS)
         version = next((value for value in told if value), "")
         return StoredFile(
             where, folders, name, _ending(name), size, f"{size} {version}", lambda: self.system.open(path, "rb")

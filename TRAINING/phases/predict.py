@@ -16,6 +16,7 @@ from DATA_PROCESSING.labeled import TableBuilder, labeled_files, read_info, read
 from DATA_PROCESSING.labels import label_of
 from DATA_PROCESSING.sessions import Clock, panel_sessions, row_sessions
 from DATA_PROCESSING.sources import read_panel
+from DATA_PROCESSING.sources.storage import safe_name
 from DATA_PROCESSING.symbols import symbol_of
 from TRAINING.artifacts import unpack
 from TRAINING.evaluation.backtest import hold, signals
@@ -80,7 +81,7 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
         if (models and about["model"] not in models) or (target and about["target"] != target):
             continue
         if about["symbol"] not in tables:
-            problems.append({**about, "reason": f"{source} has no usable bars of it"})
+            problems.append({**about, "reason": f"{safe_name(source)} has no usable bars of it"})
             continue
         try:
             record, files = read_sealed(folder)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,20 +13,23 @@ import pandas as pd
 from markupsafe import Markup
 
 from DATA_PROCESSING.adjust import ratio_text
+from DATA_PROCESSING.columns import BAR_COLUMNS
 from DATA_PROCESSING.quality import describe
 from DATA_PROCESSING.resample import interval_text
 from TRAINING.reports import plots, style
-from TRAINING.reports.columns import day, whole
+from TRAINING.reports.columns import DASH, column_of, day, typeset, whole
 from TRAINING.reports.page import render_page
 from TRAINING.reports.panels import Key, Panel
 from TRAINING.reports.style import LIGHT
-from TRAINING.reports.tables import Table, frame_table
+from TRAINING.reports.tables import Table, cell, frame_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SYMBOL_ROWS, EVENT_ROWS = 2500, 200  # of a table, so that the page stays light
 SAMPLES = 3  # bad rows shown of each reason
+LONGEST_TEXT = 40  # of what stands in a bad row
+PRICES = ("open", "close", "close before", "value")  # written here, and yet numbers
 NAMED_ROWS, BANDS = 40, 60  # symbols that have a line of their own in the coverage; lines where there are more
 LEVELS = ((0.99, "blue", "99% and more"), (0.9, "green", "90%"), (0.5, "amber", "half"), (0.0, "orange", "less"))
 SYMBOL_COLUMNS = (
@@ -49,6 +54,7 @@ class Finding:
         """The first rows of a frame, or those with the largest values of the column ``by``."""
         shown = frame.sort_values(by, ascending=False, kind="stable") if by else frame
         table = frame_table(shown.head(EVENT_ROWS), list(frame.columns))
+        table = replace(table, heads=[(label, numeric or label in PRICES) for label, numeric in table.heads])
         return cls(name, title, lead, none, table, max(len(frame) - EVENT_ROWS, 0))
 
 
@@ -62,6 +68,7 @@ def render_quality(
     gaps: pd.DataFrame,
     stale_prices: pd.DataFrame,
     outliers: pd.DataFrame,
+    level_shifts: pd.DataFrame,
     interval_changes: pd.DataFrame,
     coverage: pd.DataFrame,
 ) -> str:
@@ -71,8 +78,8 @@ def render_quality(
     ----------
     title : what the page is called.
     settings : the run config ``bars``.
-    bad_rows, splits : of the ``Panel``.
-    symbols, gaps, stale_prices, outliers, interval_changes, coverage : the ``Findings``.
+    bad_rows, splits : of the ``Panel``; with the column ``given`` of bad rows the page shows what stood in them.
+    symbols, gaps, stale_prices, outliers, level_shifts, interval_changes, coverage : the ``Findings``.
 
     Returns
     -------
@@ -81,6 +88,7 @@ def render_quality(
     told = pd.Series(["; ".join(describe(row)) for row in symbols.itertuples()], symbols.index, dtype=object)
     usable = symbols["problem"] == ""
     interval = symbols["interval"].map(interval_text)
+    symbols = symbols.assign(first=symbols["first_session"], last=symbols["last_session"])
     listed = symbols.assign(findings=told, interval=interval).sort_values(
         ["findings", "symbol"], key=lambda column: column == "" if column.name == "findings" else column
     )
@@ -94,6 +102,7 @@ def render_quality(
         tiles=_tiles(symbols, splits),
         coverage=_coverage(coverage),
         symbols=frame_table(listed.head(SYMBOL_ROWS), [name for name in SYMBOL_COLUMNS if name in listed]),
+        resample=settings["resample"],
         symbols_left_out=max(len(listed) - SYMBOL_ROWS, 0),
         findings=[
             _splits(splits),
@@ -102,6 +111,7 @@ def render_quality(
             _zero_volume(symbols),
             _stale_prices(stale_prices),
             _outliers(outliers),
+            _level_shifts(level_shifts),
             _interval_changes(interval_changes),
         ],
     )
@@ -110,26 +120,33 @@ def render_quality(
 def _headline(usable: int, symbols: int, with_findings: int) -> str:
     if not usable:
         return f"None of {whole(symbols)} symbols is usable." if symbols > 1 else "The symbol is not usable."
-    look = (
-        f"{whole(with_findings)} call{'s' if with_findings == 1 else ''} for a look" if with_findings else "all is well"
-    )
-    return f"{whole(usable)} of {whole(symbols)} symbols {'is' if usable == 1 else 'are'} usable; {look}."
+    look = f"{whole(with_findings)} of {{}} call{'s' if with_findings == 1 else ''} for a look"
+    if symbols == 1:
+        return f"The symbol is usable; {'it calls for a look' if with_findings else 'all is well'}."
+    if usable == symbols:
+        return f"All {whole(symbols)} symbols are usable; {look.format('them') if with_findings else 'all is well'}."
+    be, others_be = ("is" if count == 1 else "are" for count in (usable, symbols - usable))
+    usable_ones = f"{whole(usable)} of {whole(symbols)} symbols {be} usable, {whole(symbols - usable)} {others_be} not"
+    return f"{usable_ones}; {look.format('the usable') if with_findings else 'nothing else calls for a look'}."
 
 
 def _facts(usable: pd.DataFrame, intervals: pd.Series, settings: Mapping[str, object]) -> dict[str, str]:
-    facts = {"bars": whole(usable["rows"].sum())}
+    facts = {"rows": whole(usable["rows"].sum())}
     if len(usable):
         facts["from"], facts["to"] = day(usable["first"].min()), day(usable["last"].max())
         kinds = intervals.value_counts().index
         facts["every"] = ", ".join(kinds[:4]) + (" and others" if len(kinds) > 4 else "")
-    return facts | {"adjusted by": str(settings["adjust"]), "bad rows": str(settings["on_bad"])}
+    adjusted = settings["adjust"]
+    if adjusted != "none" and not usable["adjusted"].any():
+        adjusted = "nothing: there is no adj_close" + (" and no split" if adjusted == "infer" else "")
+    return facts | {"adjusted by": str(adjusted), "bad rows": str(settings["on_bad"])}
 
 
 def _tiles(symbols: pd.DataFrame, splits: pd.DataFrame) -> list[tuple[str, str]]:
     counts = {
         "symbols": len(symbols),
         "adjusted": symbols["adjusted"].sum(),
-        "bars": symbols["rows"].sum(),
+        "rows": symbols["rows"].sum(),
         "bad rows": symbols["bad_rows"].sum(),
         "duplicates": symbols["duplicates"].sum(),
         "sessions missing": symbols["missing_sessions"].sum(),
@@ -184,14 +201,42 @@ def _bad_rows(bad_rows: pd.DataFrame) -> Finding:
     samples = samples.sort_values(["count", "reason", "symbol", "row"], ascending=[False, True, True, True])
     samples.insert(0, "of", samples.pop("count"))
     samples.insert(0, "broken rule", samples.pop("reason"))
-    return Finding.of(
+    return Finding(
         "bad-rows",
         "Bad rows",
         f"Rows that are no valid bars and were set aside: {SAMPLES} samples of each broken rule, and how many there "
-        "are.",
+        "are. Rows are counted from 1 below the header.",
         "Every row is a valid bar.",
-        samples,
+        _as_given(samples.head(EVENT_ROWS)),
+        max(len(samples) - EVENT_ROWS, 0),
     )
+
+
+def _as_given(samples: pd.DataFrame) -> Table:
+    """Bad rows with all their digits, and with what stood where there is no number and no time."""
+    given = [json.loads(text or "{}") for text in samples.get("given", [""] * len(samples))]
+    heads, columns = [], []
+    for name in samples.columns.drop("given", errors="ignore"):
+        column = column_of(name, samples[name])
+        write = _exact if name in (*BAR_COLUMNS, "adj_close") else partial(cell, column)
+        cells = [
+            str(stood[name])[:LONGEST_TEXT] if pd.isna(value) and stood.get(name) is not None else write(value)
+            for value, stood in zip(samples[name], given, strict=True)
+        ]
+        if {*cells} - {"", DASH}:
+            heads.append((column.label, column.numeric))
+            columns.append(cells)
+    return Table("", heads, [list(row) for row in zip(*columns, strict=True)])
+
+
+def _exact(value: float) -> str:
+    """A number with as many digits as it has."""
+    return DASH if pd.isna(value) else typeset(f"{value:,}".removesuffix(".0"))
+
+
+def _price(value: float) -> str:
+    """An adjusted price, whose last digits mean nothing."""
+    return _exact(float(f"{value:.7g}"))
 
 
 def _zero_volume(symbols: pd.DataFrame) -> Finding:
@@ -213,7 +258,9 @@ def _stale_prices(runs: pd.DataFrame) -> Finding:
         "One close for five bars or more, within sessions for as many bars as a session has: a halt, an illiquid "
         "symbol, or a feed that repeats itself. The longest runs first.",
         "No price stays for long.",
-        runs.rename(columns={"first": "from", "last": "to", "all_prices": "open, high, low too"}),
+        runs.assign(close=runs["close"].map(_price)).rename(
+            columns={"first": "from", "last": "to", "all_prices": "open, high, low too"}
+        ),
         by="bars",
     )
 
@@ -225,8 +272,19 @@ def _outliers(outliers: pd.DataFrame) -> Finding:
         "Prices more than ten robust standard deviations of a bar's return away from both neighbours: bad ticks, "
         "mostly, and true flash crashes. Nothing is done about them.",
         "No price stands out.",
-        outliers,
+        outliers.assign(value=outliers["value"].map(_price)),
         by="deviations",
+    )
+
+
+def _level_shifts(shifts: pd.DataFrame) -> Finding:
+    return Finding.of(
+        "level-shifts",
+        "Level shifts",
+        "Sessions that open more than twice as high as the close before, or less than half as high, in no ratio of a "
+        "split: a crash, a spin-off, another ratio, another unit or currency. Nothing is done about them.",
+        "No session opens at another level, but for splits and outliers.",
+        shifts.assign(**{name: shifts[name].map(_price) for name in ("close_before", "open")}),
     )
 
 

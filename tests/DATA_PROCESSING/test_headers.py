@@ -53,6 +53,25 @@ class TestNames:
         with pytest.raises(DataError, match=rf"the columns 'close' and {other!r} both mean close"):
             name_columns([*NAMES, other], "x.csv")
 
+    def test_ts_is_a_timestamp(self):
+        assert name_columns(["ts", *NAMES[1:]], "x")["ts"] == "timestamp"
+
+    def test_a_missing_volume_is_asked_for_or_made(self):
+        prices = NAMES[:-1]
+        constant = "; where no volume is known, as of currencies, write a column volume that is 1 in every row"
+        asked = "; is it there under another name? columns: {volume: HEADER} in a bars.yaml given with --config says so"
+        assert refusal(lambda: name_columns(prices, "x.csv")).endswith(f"'close'{constant}")
+        assert refusal(lambda: name_columns([*prices, "Traded"], "x.csv")).endswith(f"'Traded'{asked}{constant}")
+        near = refusal(lambda: name_columns([*prices, "tick_volume"], "x.csv"))
+        assert near.endswith("columns: {volume: tick_volume} in a bars.yaml given with --config says so")
+
+    def test_a_header_that_the_mapping_gives_to_another_column(self):
+        told = refusal(lambda: name_columns(["Date", "open", "high", "low", "volume"], "x.csv", {"close": "open"}))
+        assert "no column open; " in told
+        assert told.endswith("columns: in bars.yaml says that 'open' is its close already; which header is its open?")
+        told = refusal(lambda: name_columns(STOOQ, "x.csv", {"close": "Open"}))
+        assert told.endswith("columns: in bars.yaml says that 'Open' is its close already; which header is its open?")
+
     @pytest.mark.parametrize("mark", [";", "\t", "|"])
     def test_other_separators_are_recognised(self, mark):
         with pytest.raises(DataError, match="its header is parted by"):

@@ -45,12 +45,13 @@ def row_of(findings: Findings, symbol: str = "A"):
 
 def test_clean_bars_have_no_findings(bars):
     findings = examined({"A": bars, "B": bars})
-    for frame in (findings.gaps, findings.stale_prices, findings.outliers, findings.interval_changes):
+    for frame in (findings.gaps, findings.stale_prices, findings.outliers, findings.level_shifts,
+                  findings.interval_changes):  # fmt: skip
         assert frame.empty
     row = row_of(findings)
     assert (row.sessions, row.bars_per_session, row.same_close) == (300, 1, 1)
     for name in ("missing_sessions", "longest_gap", "missing_bars", "late_start", "early_end", "zero_volume", "repeats",
-                 "stale_prices", "outliers", "interval_changes"):  # fmt: skip
+                 "stale_prices", "outliers", "level_shifts", "interval_changes"):  # fmt: skip
         assert getattr(row, name) == 0, name
     assert describe(row) == []
     assert (findings.coverage == 1).all(axis=None)
@@ -184,6 +185,68 @@ def test_a_price_that_never_moves_has_no_outliers(bars):
     findings = examined({"A": bars})
     assert findings.outliers.empty
     assert findings.stale_prices["bars"].tolist() == [300]
+
+
+# --- levels
+
+
+@pytest.mark.parametrize("factor", [0.4, 2.4, 100.0, 0.01])
+def test_a_level_that_lasts_is_told_in_no_ratio_of_a_split(bars, factor):
+    bars.loc[150:, PRICES] *= factor
+    findings = examined({"A": bars})
+    (found,) = findings.level_shifts.itertuples()
+    assert (found.symbol, found.session) == ("A", bars["timestamp"][150].tz_localize(None))
+    assert (found.close_before, found.open) == (bars["close"][149], bars["open"][150])
+    assert found.move == pytest.approx(bars["open"][150] / bars["close"][149] - 1)
+    assert findings.outliers.empty
+    assert describe(row_of(findings)) == ["1 level shift"]
+
+
+def test_a_level_that_shifts_between_the_bars_of_two_sessions(minutes):
+    minutes.loc[26 * 20 :, PRICES] *= 0.4
+    assert examined({"A": minutes}).level_shifts["session"].tolist() == [
+        minutes["timestamp"][26 * 20].tz_localize(None).normalize()
+    ]
+    minutes.loc[26 * 30 + 5 :, PRICES] *= 0.4  # within a session nobody missed it
+    assert len(examined({"A": minutes}).level_shifts) == 1
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.9])
+def test_less_than_a_factor_of_two_is_no_level_shift(bars, factor):
+    bars.loc[150:, PRICES] *= factor
+    assert examined({"A": bars}).level_shifts.empty
+
+
+@pytest.mark.parametrize("resample", ["", "1w"])
+@pytest.mark.parametrize("volume", [1.0, 30.0])  # that of a split, and of a crash that halves the price
+def test_what_is_like_a_split_is_no_level_shift(bars, volume, resample):
+    bars["volume"] = 1000.0
+    bars.loc[150:, PRICES] /= 3
+    bars.loc[150, "volume"] *= volume
+    assert examined({"A": bars}, resample=resample).level_shifts.empty
+
+
+def test_an_outlier_that_comes_back_is_no_level_shift(bars):
+    bars.loc[150, PRICES] *= 0.4
+    findings = examined({"A": bars})
+    assert len(findings.outliers) == 1
+    assert findings.level_shifts.empty
+    bars.loc[151, PRICES] *= 0.4  # two bars: no outlier any more
+    findings = examined({"A": bars})
+    assert findings.outliers.empty
+    assert len(findings.level_shifts) == 2
+
+
+def test_a_crash_of_the_newest_bar_is_told(bars):
+    bars.loc[299, PRICES] *= 0.4
+    assert len(examined({"A": bars}).level_shifts) == 1
+
+
+def test_first_and_last_are_sessions_of_the_zone(bars):
+    bars["timestamp"] += pd.Timedelta("2h")
+    row = row_of(examined({"A": bars}, session_zone="America/New_York"))
+    assert row.last_session == bars["timestamp"].iloc[-1].tz_localize(None).normalize() - pd.Timedelta("1d")
+    assert row.first_session == bars["timestamp"].iloc[0].tz_localize(None).normalize() - pd.Timedelta("1d")
 
 
 # --- the interval

@@ -205,10 +205,6 @@ class TestSettings:
 
 
 class TestPanel:
-    def test_a_calendar_of_a_misspelt_symbol_is_told(self, caplog):
-        panel_of(bars(["2024-01-02"], "AAPL"), calendars={"APPL": "XNYS", "BTC": "24/7"})
-        assert caplog.messages == ["bars.yaml: calendars: the bars have no symbol 'APPL'; did you mean 'AAPL'?"]
-
     def test_symbols_have_clocks_of_their_own(self):
         stamps = moments("2024-01-07 23:30", "2024-01-08 14:30", "2024-01-08 23:30")
         stamps = np.concatenate([stamps, stamps, moments("2024-01-08")])

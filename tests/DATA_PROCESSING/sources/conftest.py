@@ -105,10 +105,13 @@ def sqlite(tmp_path: Path) -> Database:
 
 @pytest.fixture
 def postgres(postgresql: str) -> Database:
-    """The same on the PostgreSQL server, in a schema that is empty before each test."""
+    """The same on the PostgreSQL server, which has one schema, without a table, before each test."""
     database = Database(engine_of(postgresql),
                         lambda table: f"postgresql://postgres@/postgres?host={postgresql}&table={table}")  # fmt: skip
-    database.run("DROP SCHEMA public CASCADE")
+    with database.engine.connect() as connection:
+        schemas = sa.inspect(connection).get_schema_names()
+    for schema in {*schemas} - {"information_schema"}:
+        database.run(f"DROP SCHEMA {schema} CASCADE")
     database.run("CREATE SCHEMA public")
     return database
 

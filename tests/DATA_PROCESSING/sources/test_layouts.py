@@ -91,6 +91,17 @@ def test_stooq_downloads(tmp_path):
     assert (panel.bars["FB.US"]["timestamp"] == DEMO["timestamp"]).all()
 
 
+def test_a_calendar_of_a_symbol_that_is_not_there_is_told(tmp_path, caplog):
+    for symbol in ("AAPL", "ES"):
+        PLAIN.to_csv(tmp_path / f"{symbol}.csv", index=False)
+    settings = SETTINGS | {"calendars": {"ZZ": "XNYS", "APPL": "XNYS", "ES": "XNYS"}}
+    read_panel(tmp_path, settings, ["AAPL"], others=False)
+    assert caplog.messages == [
+        f"bars.yaml: calendars: {tmp_path} has no symbol 'APPL'; did you mean 'AAPL'?",
+        f"bars.yaml: calendars: {tmp_path} has no symbol 'ZZ'; its calendar is not used",
+    ]
+
+
 def test_stooq_clock_times_need_a_zone(tmp_path):
     stooq("153000").to_csv(tmp_path / "fb.csv", index=False)
     with pytest.raises(DataError, match=r"fb\.csv: clock times without a zone, for example '2012-05-18 15:30:00'"):
@@ -208,7 +219,8 @@ BAD_FILES = {
     "no header": ("FB.csv", "\n".join(CSV.splitlines()[1:]).encode(), "no column timestamp, open"),
     "binary": ("FB.csv", bytes(range(256)) * 20, "cannot be read"),
     "zeros": ("FB.csv", bytes(5000), "no column timestamp"),
-    "utf-16": ("FB.csv", CSV.encode("utf-16"), "cannot be read"),
+    "utf-16": ("FB.csv", CSV.encode("utf-16"), "cannot be read, its text is UTF-16; save it as UTF-8"),
+    "latin-1": ("FB.csv", CSV.replace("Date", "Daté").encode("latin-1"), "its text is not UTF-8; save it as UTF-8"),
     "semicolons": ("FB.csv", CSV.replace(",", ";").encode(), "its header is parted by ';'"),
     "a long row": ("FB.csv", LONG_ROW.encode(), r"Row #4: Expected 7 columns, got 8"),
     "a cut row": ("FB.csv", CSV.encode()[:-30], r"Expected 7 columns, got"),
@@ -466,7 +478,14 @@ def test_a_database_without_the_extra(monkeypatch):
         ("https://s3cret@host/a.csv", "https://host/a.csv"),
         ("s3://bucket/a@b/c.csv", "s3://bucket/a@b/c.csv"),
         ("postgresql://me:s3@/cret@host/db?table=bars", "postgresql://me@host/db?table=bars"),
-        ("postgresql://me@host/db?table=bars&password=s3cret", "postgresql://me@host/db?..."),
+        ("postgresql://me@host/db?table=bars&password=s3cret", "postgresql://me@host/db?table=bars&..."),
+        ("postgresql://me@host/db?passwd=s3cret&table=bars", "postgresql://me@host/db?table=bars&..."),
+        ("postgresql://me@host/db?s3cret", "postgresql://me@host/db?..."),
+        ("postgresql://me@host/db?table=bars;pwd=s3cret", "postgresql://me@host/db?..."),
+        ("postgresql://me@host/db&pwd=s3cret", "postgresql://me@host/db&..."),
+        ("postgresql+psycopg:db?passwd=s3cret", "postgresql+psycopg:db?..."),
+        ("postgresql://me@/db?host=/run/pg&sslmode=require", "postgresql://me@/db?host=/run/pg&sslmode=require"),
+        ("sqlite:bars?pwd=1.csv", "sqlite:bars?..."),
         ("sqlite:///bars.db?table=bars", "sqlite:///bars.db?table=bars"),
         ("bars?@\n/", "bars?@\\n/"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import ConfigError, DataError
 from DATA_PROCESSING.sources import open_source, read_panel
+from DATA_PROCESSING.sources.storage import OPTIONS, SECRET
 
 SETTINGS = load_run_config("bars")
 NUMBERS = ["open", "high", "low", "close", "volume"]
@@ -302,10 +303,30 @@ def test_a_schema(postgres, make_bars):
     postgres.run("CREATE TABLE market.daily (date text, open text, high text, low text, close text, volume text)")
     postgres.run("INSERT INTO market.daily VALUES ('2020-01-02', '1', '2', '1', '2', '3')")
     assert len(rows_of(postgres.url("market.daily"))) == 1
-    with pytest.raises(DataError, match=r"no table 'market\.dayly'; did you mean 'daily'\?"):
+    with pytest.raises(DataError, match=r"no table 'market\.dayly'; did you mean 'market\.daily'\?"):
         rows_of(postgres.url("market.dayly"))
     with pytest.raises(DataError, match="no schema 'markt'; did you mean 'market'"):
         rows_of(postgres.url("markt.daily"))
+
+
+def test_tables_of_other_schemas_are_offered(postgres):
+    postgres.run("CREATE SCHEMA IF NOT EXISTS minute")
+    postgres.run("CREATE SCHEMA IF NOT EXISTS _timescaledb_internal")
+    for table in ("minute.bars", "_timescaledb_internal.bars", "public.daily"):
+        postgres.run(f"CREATE TABLE IF NOT EXISTS {table} (date text)")
+    told = refusal(postgres.url("").replace("&table=", ""))
+    assert "which table? add ?table=...; choose from daily, " in told
+    assert "minute.bars" in told
+    assert "_timescaledb_internal" not in told
+    assert "information_schema" not in told
+    assert refusal(postgres.url("bars")).endswith("no table 'bars'; did you mean 'minute.bars'?")
+
+
+def test_of_many_tables_some_are_offered(sqlite):
+    for number in range(30):
+        sqlite.run(f"CREATE TABLE t{number:02} (date text)")
+    told = refusal(sqlite.url("").replace("?table=", ""))
+    assert told.endswith("choose from " + ", ".join(f"t{number:02}" for number in range(20)) + " and 10 more")
 
 
 def test_a_view(database, stored_panel):
@@ -349,10 +370,48 @@ def test_an_empty_table(database, make_bars):
     "url",
     ["postgresql://alice:s3cret@localhost/db?table=bars", "postgresql://alice@localhost/db?table=bars&password=s3cret",
      "postgres://a:s3cret@s3cret@h/db", "sqlite://a:s3cret@/bars.db", "postgresql://alice:s3cret@[/db",
-     "postgresql://h/db?sslpassword=s3cret"],
+     "postgresql://h/db?sslpassword=s3cret", "postgresql://me@h/db?table=daily&passwd=s3cret",
+     "postgresql://me@h/db?pwd=s3cret&table=daily", "postgresql://me@h/db?table=daily&PASS=s3cret",
+     "postgresql://h/db?table=daily;password=s3cret", "postgresql://h/db&password=s3cret",
+     "postgresql://h/db?table=bars&oauth_client_secret=s3cret", "postgresql://h/db?scram_client_key=s3cret",
+     "sqlite:///bars.db?table=bars&pwd=s3cret"],
 )  # fmt: skip
 def test_a_password_in_the_url_is_refused_and_not_repeated(url):
     refusal(url, ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://me@h/db?tabel=s3cret", "me@h/db?...: no option 'tabel'; did you mean 'table'?"),
+        (
+            "postgresql://me@h/db?table=bars&ssl_mode=s3cret",
+            "db?table=bars&...: no option 'ssl_mode'; did you mean 'ssl",
+        ),
+        ("postgresql://me@h/db?table=bars&token=s3cret", "no option 'token'; write sqlite:///bars.db?table=bars or"),
+        ("postgresql://me@h/db?p%61sswd=s3cret", "me@h/db?...: no option 'passwd'"),
+        ("postgresql://me@h/db?table=a&table=b", "table is given twice; one source is one table"),
+        ("sqlite:///bars.db?tabel=s3cret", "sqlite:///bars.db?...: no option 'tabel'; did you mean 'table'?"),
+        ("sqlite:///bars.db?table=bars&mode=s3cret", "no option 'mode'; write sqlite:///bars.db?table=bars or"),
+    ],
+)
+def test_an_unknown_option_is_refused_before_connecting_and_its_value_not_repeated(url, told, monkeypatch):
+    monkeypatch.setattr("DATA_PROCESSING.sources.database.connected", None)
+    monkeypatch.setattr("DATA_PROCESSING.sources.sql.connected", None)
+    assert told in refusal(url, ConfigError)
+
+
+def test_harmless_options_are_those_of_libpq_that_hold_no_secret(postgresql):
+    from psycopg.pq import Conninfo
+
+    secret = {option.keyword.decode() for option in Conninfo.get_defaults() if option.dispchar}
+    assert {"password", "sslpassword"} <= secret
+    assert not secret & {*OPTIONS}
+    assert not [name for name in OPTIONS if SECRET.search(f"{name}=")]
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    assert {"host", "sslmode", "connect_timeout", "application_name", "options", "passfile"} <= known & {*OPTIONS}
+    options = "connect_timeout=3&application_name=barzoo&sslmode=prefer&options=-c%20search_path%3Dpublic"
+    assert "which table" in refusal(f"postgresql://postgres@/postgres?host={postgresql}&{options}")
 
 
 def test_a_wrong_password(postgresql, monkeypatch):
@@ -369,7 +428,9 @@ def test_a_wrong_password(postgresql, monkeypatch):
 def test_nobody_there(tmp_path):
     assert "cannot connect" in refusal(f"postgresql://me@/db?host={tmp_path}&table=bars")
     assert "cannot connect" in refusal("postgresql://me@127.0.0.1:1/db?table=bars")
-    assert "no file" in refusal(f"sqlite:///{tmp_path}/none.db?table=bars")
+    told = refusal(f"sqlite:///{tmp_path}/none.db?table=bars")
+    assert "no file" in told
+    assert told.endswith("three slashes begin a relative path, four an absolute one")
     assert not (tmp_path / "none.db").exists()
 
 

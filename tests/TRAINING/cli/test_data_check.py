@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 
@@ -48,7 +51,7 @@ def test_inferred_splits_are_adjusted_for(folder: Path) -> None:
     assert {row["symbol"]: row["adjusted"] for row in told["symbols"]} == {"BAD": False, "HOLE": False, "SPLIT": True}
     assert [(row["symbol"], row["sessions"]) for row in told["gaps"]] == [("HOLE", 2)]
     assert {row["interval"] for row in told["symbols"]} == {"", "1d"}
-    assert len(told["bad_rows"]) == 3
+    assert [row["row"] for row in told["bad_rows"]] == [1, 2, 3]
     assert done.stderr == ""
 
 
@@ -78,8 +81,6 @@ def test_nothing_usable_is_shown_and_exits_3(folder: Path) -> None:
 
 
 def test_of_many_symbols_only_those_with_findings_are_printed(tmp_path: Path, make_bars) -> None:
-    import pandas as pd
-
     whole = make_bars(30)
     frames = [whole.assign(symbol=f"S{number:02}") for number in range(70)]
     frames[7] = frames[7].drop(index=11)
@@ -88,3 +89,47 @@ def test_of_many_symbols_only_those_with_findings_are_printed(tmp_path: Path, ma
     assert "S07" in done.stdout
     assert "S08" not in done.stdout
     assert "69 more symbols, of which there is nothing to tell" in done.stdout
+
+
+def test_rows_are_counted_from_1_everywhere_and_their_texts_are_shown(tmp_path: Path, make_bars) -> None:
+    bars = make_bars(50).astype({"close": object})
+    bars.loc[20, "close"] = "oops"
+    bars.to_csv(tmp_path / "AAA.csv", index=False)
+    done = check("AAA.csv", "--report", "check.html", cwd=tmp_path)
+    assert "1 bad row: text in close: row 21 of AAA.csv (AAA)" in done.stdout
+    cells = re.findall("<td[^>]*>([^<]*)</td>", (tmp_path / "check.html").read_text("utf-8").split('id="bad-rows"')[1])
+    assert {"21", "oops"} <= {*cells}
+    assert json.loads(check("AAA.csv", "--json", cwd=tmp_path).stdout)["bad_rows"][0]["row"] == 21
+
+
+def test_level_shifts_are_told(tmp_path: Path, make_bars) -> None:
+    bars = make_bars(50)
+    bars.loc[30:, ["open", "high", "low", "close"]] *= 0.4
+    bars.to_csv(tmp_path / "AAA.csv", index=False)
+    done = check(".", cwd=tmp_path)
+    assert "1 level shift" in done.stdout
+    assert re.search(r"level shift: AAA from [\d.]+ to [\d.]+ \(-(59|60|61)%\) on 2015-02-12", done.stdout)
+    (shift,) = json.loads(check(".", "--json", cwd=tmp_path).stdout)["level_shifts"]
+    assert (shift["symbol"], shift["session"][:10]) == ("AAA", "2015-02-12")
+
+
+def test_resampled_bars_say_what_the_rows_are(tmp_path: Path, make_bars) -> None:
+    make_bars(200).to_csv(tmp_path / "AAA.csv", index=False)
+    (tmp_path / "bars.yaml").write_text("defaults:\n  resample: 1w\n")
+    done = check(".", "--config", "bars.yaml", cwd=tmp_path)
+    head, *_, row = (line.split() for line in done.stdout.splitlines()[1:4])
+    assert head[:3] == ["symbol", "rows", "every"]
+    assert row[:3] == ["AAA", "200", "7d"]
+    assert "rows and bad rows are those of the source; the rest is of the 1w bars they are joined to" in done.stdout
+
+
+def test_the_last_session_is_shown_in_its_zone(tmp_path: Path, make_bars) -> None:
+    bars = make_bars(50)
+    bars["timestamp"] += pd.Timedelta("2h")
+    bars.to_csv(tmp_path / "AAA.csv", index=False)
+    (tmp_path / "bars.yaml").write_text("defaults:\n  session_zone: America/New_York\n")
+    last = bars["timestamp"].iloc[-1].date()
+    assert f" {last} " in check(".", cwd=tmp_path).stdout
+    there = check(".", "--config", "bars.yaml", cwd=tmp_path).stdout
+    assert f" {last - timedelta(days=1)} " in there
+    assert f" {last} " not in there

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -17,8 +18,8 @@ from TRAINING.reports import quality
 from TRAINING.reports.quality import SAMPLES, render_quality
 
 PRICES = ["open", "high", "low", "close"]
-SECTIONS = ("overview", "symbols", "splits", "gaps", "bad-rows", "volume", "stale-prices", "outliers", "intervals",
-            "settings")  # fmt: skip
+SECTIONS = ("overview", "symbols", "splits", "gaps", "bad-rows", "volume", "stale-prices", "outliers", "level-shifts",
+            "intervals", "settings")  # fmt: skip
 HOSTILE = ["<b>bold</b>", "<script>alert(1)</script>", '"><img src=x onerror=a>', "a & b", "$x_1$", "日本"]
 
 
@@ -60,12 +61,13 @@ def panel_of(tables: dict[str, pd.DataFrame], problems: dict[str, str] | None = 
     return build_panel("x", read_table(table, "x", ""), problems or {}, settings, pd.Timestamp("2030-01-01", tz="UTC"))
 
 
-def render(panel: Panel) -> str:
+def render(panel: Panel, **overrides) -> str:
     found = examine(panel)
     return render_quality(
-        title="data check", settings=load_run_config("bars"), symbols=found.symbols, bad_rows=panel.bad_rows,
-        splits=panel.splits, gaps=found.gaps, stale_prices=found.stale_prices, outliers=found.outliers,
-        interval_changes=found.interval_changes, coverage=found.coverage,
+        title="data check", settings=load_run_config("bars", overrides), symbols=found.symbols,
+        bad_rows=panel.bad_rows, splits=panel.splits, gaps=found.gaps, stale_prices=found.stale_prices,
+        outliers=found.outliers, level_shifts=found.level_shifts, interval_changes=found.interval_changes,
+        coverage=found.coverage,
     )  # fmt: skip
 
 
@@ -90,6 +92,7 @@ def dirty() -> dict[str, pd.DataFrame]:
     tables["D"].loc[90:93, "low"] = 1e6
     weekly = pd.date_range(tables["E"]["timestamp"][99], periods=101, freq="7D")
     tables["E"].loc[99:, "timestamp"] = weekly
+    tables["F"].loc[150:, PRICES] *= 100
     return tables
 
 
@@ -107,10 +110,10 @@ def test_every_finding_is_on_the_page(page):
     assert "http" not in page.replace("http-equiv", "")
     for section, said in (("symbols", "G.csv: cannot be read"), ("splits", "2:1"), ("splits", "left as it is"),
                           ("gaps", "2019-03-12"), ("bad-rows", "high below low"), ("volume", "0.5%"),
-                          ("stale-prices", "7"), ("outliers", "high"), ("intervals", "7d"),
+                          ("stale-prices", "7"), ("outliers", "high"), ("level-shifts", "9,9"), ("intervals", "7d"),
                           ("settings", "adj_close")):  # fmt: skip
         assert said in found.words[section], section
-    assert "6 of 7 symbols are usable" in page
+    assert "6 of 7 symbols are usable, 1 is not; 6 of the usable call for a look." in page
     assert found.words["bad-rows"].count("high below low") == SAMPLES < 4
     assert page.count("Share of the expected bars") == 2
     assert not re.findall(r"\b(nan|NaN|NaT|None)\b", "".join(found.words.values()).split("Sorting by")[0])
@@ -128,12 +131,67 @@ def test_the_same_panel_gives_the_same_bytes(page, dirty):
 
 
 def test_clean_bars_say_so_in_every_section(dirty):
-    found = Page(render(panel_of({"F": dirty["F"]})))
+    found = Page(render(panel_of({"F": dirty["F"][:150]})))
     for section, said in (("splits", "No overnight move"), ("gaps", "No session is missing"),
                           ("bad-rows", "Every row is"), ("volume", "Every bar has"), ("stale-prices", "No price stays"),
-                          ("outliers", "No price stands"), ("intervals", "Every symbol keeps")):  # fmt: skip
+                          ("outliers", "No price stands"), ("level-shifts", "No session opens"),
+                          ("intervals", "Every symbol keeps")):  # fmt: skip
         assert said in found.words[section]
-    assert "1 of 1 symbols is usable; all is well." in found.words[""]
+    assert "The symbol is usable; all is well." in found.words[""]
+
+
+@pytest.mark.parametrize(
+    ("usable", "symbols", "with_findings", "said"),
+    [
+        (1, 1, 1, "The symbol is usable; it calls for a look."),
+        (5, 5, 0, "All 5 symbols are usable; all is well."),
+        (5, 5, 1, "All 5 symbols are usable; 1 of them calls for a look."),
+        (1, 2, 0, "1 of 2 symbols is usable, 1 is not; nothing else calls for a look."),
+        (3, 1006, 2, "3 of 1,006 symbols are usable, 1,003 are not; 2 of the usable call for a look."),
+        (0, 1, 0, "The symbol is not usable."),
+    ],
+)
+def test_the_headline(usable, symbols, with_findings, said):
+    assert quality._headline(usable, symbols, with_findings) == said
+
+
+def test_bad_rows_are_shown_with_all_their_digits_and_their_texts(dirty):
+    rows = dirty["F"][:3].assign(high=300.0, close=[100.8, 100.80000001, 99.0], row=0)
+    panel = panel_of({"A": pd.concat([dirty["F"][:9], rows[:1], rows[1:2].assign(timestamp=rows["timestamp"][0])])})
+    assert panel.bad_rows["reason"].nunique() == 1
+    given = ['{"close": "oops", "timestamp": "soon"}', "", '{"close": 1}']
+    bad_rows = panel.bad_rows.assign(given=given, volume=[0.25, 1234.0, 1.0])
+    bad_rows.loc[0, ["close", "timestamp"]] = np.nan, pd.NaT
+    made = render(replace(panel, bad_rows=bad_rows))
+    cells = re.findall("<td[^>]*>([^<]*)</td>", made.split('id="bad-rows"')[1].split("</section>")[0])
+    assert {"oops", "soon", "100.8", "100.80000001", "0.25", "1,234", "1", "10", "11"} <= {*cells}
+    assert "–" not in cells
+    assert "from 1 below the header" in made
+
+
+def test_what_nothing_was_adjusted_by_is_not_named(dirty):
+    plain, adjusted = dirty["A"], dirty["A"].assign(adj_close=dirty["A"]["close"])
+    facts = [
+        Page(render(panel_of({"A": table}, adjust=adjust), adjust=adjust)).words[""]
+        for table, adjust in ((plain, "adj_close"), (plain, "infer"), (plain, "none"), (adjusted, "adj_close"))
+    ]
+    said = [re.search("adjusted by(.*?)bad rows", text.replace("\n", ""))[1] for text in facts]
+    assert said == [
+        "nothing: there is no adj_close",
+        "nothing: there is no adj_close and no split",
+        "none",
+        "adj_close",
+    ]
+
+
+def test_resampled_bars_say_what_the_rows_are(dirty):
+    table = {"A": dirty["B"]}
+    assert "of the 1w bars" in Page(render(panel_of(table, resample="1w"), resample="1w")).words["symbols"]
+    assert "joined to" not in Page(render(panel_of(table))).words["symbols"]
+
+
+def test_lines_of_a_table_stay_with_a_column_that_does(page):
+    assert "table { border-collapse: separate" in page  # browsers leave collapsed lines behind
 
 
 def test_a_source_without_a_usable_bar(dirty):
