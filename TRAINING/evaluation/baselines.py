@@ -51,9 +51,12 @@ def _logistic(inputs: _Inputs, penalty: float = LOGISTIC_PENALTY) -> np.ndarray:
 
 
 def _ridge(inputs: _Inputs) -> np.ndarray:
-    from sklearn.linear_model import Ridge
+    from scipy.linalg import solve
 
-    return Ridge(alpha=RIDGE_PENALTY).fit(*_checked(inputs)).predict(inputs.test)
+    # scikit-learn's takes ten times as long for a table of this size. The columns have a mean of 0.
+    X, y = _checked(inputs)
+    penalised = X.T @ X + RIDGE_PENALTY * np.eye(X.shape[1])
+    return y.mean() + inputs.test @ solve(penalised, X.T @ (y - y.mean()), assume_a="pos")
 
 
 def _linear(inputs: _Inputs) -> np.ndarray:

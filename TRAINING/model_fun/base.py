@@ -165,6 +165,7 @@ class Trainer(ABC):
 
     # What a model writes for itself.
 
+    curves = True  # whether `history` is wanted: it takes an evaluation of all rows after every round
     rounds: int | None = None  # rounds of training that predictions use, where the model has rounds
     _advice: ClassVar[str] = "give more rows or lower the model's minimum"
 
@@ -212,10 +213,13 @@ class Trainer(ABC):
         return columns
 
     def _check_values(self, X: pd.DataFrame, where: str) -> np.ndarray:
-        text = [str(column) for column, dtype in X.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
-        if text:
+        kinds = set(X.dtypes)
+        if not all(map(pd.api.types.is_numeric_dtype, kinds)):
+            text = [str(column) for column, dtype in X.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
             raise DataError(f"{self.name}: {where} has columns that are not numbers: {', '.join(text[:5])}")
-        values = X.to_numpy(np.float32 if (X.dtypes == np.float32).all() else float)
+        values = X.to_numpy(np.float32 if kinds == {np.dtype(np.float32)} else float)
+        if np.isfinite(values).all():
+            return values
         for fault, broken in (("infinite", np.isinf(values)), ("missing", np.isnan(values))):
             if not broken.any():
                 continue

@@ -64,25 +64,23 @@ class LightGBMTrainer(_BoostingTrainer):
             verbose=-1,
         )
         y = y.astype(np.int64) if self.task == "binary" else y
-        parts, labels, callbacks = [X], [y], []
-        if X_val is not None:
-            parts.append(X_val)
-            labels.append(y_val)
-            if config["early_stopping_rounds"]:
-                callbacks.append(lightgbm.early_stopping(config["early_stopping_rounds"], verbose=False))
+        stops = X_val is not None and bool(config["early_stopping_rounds"])
+        parts = {"train": (X, y)} if self.curves else {}
+        if stops or (self.curves and X_val is not None):
+            parts["validation"] = (X_val, y_val)
         estimator.fit(
             X,
             y,
             sample_weight=None if rows is None else rows.sample_weight,
-            eval_X=tuple(parts),
-            eval_y=tuple(labels),
-            eval_names=["train", "validation"][: len(parts)],
-            callbacks=callbacks,
+            eval_X=tuple(part for part, _ in parts.values()) or None,
+            eval_y=tuple(labels for _, labels in parts.values()) or None,
+            eval_names=list(parts),
+            callbacks=[lightgbm.early_stopping(config["early_stopping_rounds"], verbose=False)] if stops else [],
         )
         self._estimator, self._booster = estimator, estimator.booster_
         self.history = {
             part: {metric: list(values) for metric, values in curves.items()}
-            for part, curves in estimator.evals_result_.items()
+            for part, curves in (estimator.evals_result_ if parts else {}).items()
         }
 
     def _best_rounds(self) -> int:
@@ -117,6 +115,7 @@ class XGBoostTrainer(_BoostingTrainer):
 
         config = self.config
         binary = self.task == "binary"
+        stops = X_val is not None and bool(config["early_stopping_rounds"])
         estimator_class = xgboost.XGBClassifier if binary else xgboost.XGBRegressor
         estimator = estimator_class(
             n_estimators=config["n_estimators"],
@@ -133,22 +132,25 @@ class XGBoostTrainer(_BoostingTrainer):
             tree_method="hist",
             importance_type="gain",
             eval_metric="logloss" if binary else "rmse",
-            early_stopping_rounds=(config["early_stopping_rounds"] or None) if X_val is not None else None,
+            early_stopping_rounds=config["early_stopping_rounds"] if stops else None,
         )
         y = y.astype(np.int64) if binary else y
+        parts = {"train": (X, y)} if self.curves else {}
+        if stops or (self.curves and X_val is not None):
+            parts["validation"] = (X_val, y_val)
         estimator.fit(
             X,
             y,
             sample_weight=None if rows is None else rows.sample_weight,
-            eval_set=[(X, y)] + ([(X_val, y_val)] if X_val is not None else []),
+            eval_set=list(parts.values()) or None,
             verbose=False,
         )
         estimator.set_params(early_stopping_rounds=None)  # a clone in GridSearchCV has no validation rows
         self._estimator, self._booster = estimator, estimator.get_booster()
-        names = {"validation_0": "train", "validation_1": "validation"}
+        evaluated = estimator.evals_result().values() if parts else ()
         self.history = {
-            names[part]: {metric: list(values) for metric, values in curves.items()}
-            for part, curves in estimator.evals_result().items()
+            part: {metric: list(values) for metric, values in curves.items()}
+            for part, curves in zip(parts, evaluated, strict=True)
         }
 
     def _best_rounds(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,6 +23,7 @@ from TRAINING.reports.leaderboard import leaderboard_csv
 from TRAINING.runs.lock import locked
 from TRAINING.runs.manifest import NAME, environment, read_sealed, seal
 from TRAINING.runs.store import RunFolder
+from TRAINING.runs.threads import quick_switches
 
 log = logging.getLogger("barzoo")
 
@@ -196,7 +196,7 @@ def _units(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: th
     found = [UnitResult(unit, "skipped", unit.skip) for unit in plan.units if unit.skip]
     # Threads serve: the zoo's models fit in native code, which runs without Python's lock.
     parallel = Parallel(jobs, backend="threading", return_as="generator_unordered", batch_size=1)
-    with progress.stage("train", len(plan.todo)) as step, _quick_switches():
+    with progress.stage("train", len(plan.todo)) as step, quick_switches():
         for results in parallel(delayed(train)(batch) for batch in plan.batches()):
             for result in results:
                 _record(store, result)
@@ -204,17 +204,6 @@ def _units(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: th
                 step(f"{unit.model} {unit.target} {unit.symbol}: {result.status} {result.reason}".strip())
                 found.append(result)
     return found
-
-
-@contextmanager
-def _quick_switches() -> Iterator[None]:
-    """A native fit returns to Python after every tree; it should not wait 5 ms for another unit's bookkeeping."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(0.0005)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def _interrupted(batch: list[Unit]) -> list[UnitResult]:

@@ -41,19 +41,21 @@ class Checkpoint:
             return None
         if record.get("identity") != self._identity(fold, symbol):
             return None
-        predictions = pd.read_parquet(BytesIO(files[_PREDICTIONS]))
-        return Outcome(
-            record["record"], predictions.assign(row=predictions["row"] + self._begin(fold)), record["importance"]
-        )
+        made = pd.read_parquet(BytesIO(files[_PREDICTIONS]))
+        rows = made.pop("row").to_numpy() + self._begin(fold)
+        predictions = {name: column.to_numpy() for name, column in made.items()}
+        return Outcome(record["record"], rows, predictions, record["thresholds"], record["importance"])
 
     def keep(self, fold: Fold, symbol: str, outcome: Outcome) -> None:
         """Write an outcome, whole or not at all."""
         buffer = BytesIO()
         # Rows count from the window's first, so that history added before it moves nothing.
-        outcome.predictions.assign(row=outcome.predictions["row"] - self._begin(fold)).to_parquet(buffer, index=False)
+        made = pd.DataFrame({"row": outcome.rows - self._begin(fold), **outcome.predictions})
+        made.to_parquet(buffer, index=False)
         body = {
             "identity": self._identity(fold, symbol),
             "record": outcome.record,
+            "thresholds": outcome.thresholds,
             "importance": outcome.importance,
         }
         write_sealed(self._path(fold, symbol), body, {_PREDICTIONS: buffer.getvalue()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,7 +48,7 @@ class Contest:
     def of(cls, results: dict[str, WalkForwardResults]) -> Contest:
         """Join the results of one target, by the names of their models; baselines that several have count once."""
         about, parts = next(iter(results.values())).manifest, {}
-        several_scopes = len({_scope(result) for result in results.values()}) > 1
+        several_scopes = _several_scopes(results.values())
         for model, result in results.items():
             for name, rows in result.predictions.groupby("name", sort=False):
                 if name == result.manifest["model"]:
@@ -128,14 +128,24 @@ def contests_of(results: Sequence[WalkForwardResults]) -> list[tuple[Contest, li
     if not results:
         raise ConfigError("report: there is no result; run a walk-forward first")
     _check_alike(results)
-    several_scopes = len({_scope(result) for result in results}) > 1
-    found: dict[str, dict[str, WalkForwardResults]] = {}
+    targets: dict[str, list[WalkForwardResults]] = {}
     for result in results:
-        entries = found.setdefault(result.manifest["target"], {})
-        name = result.manifest["model"] + (f" ({_scope(result)})" if several_scopes else "")
-        same = sum(other.split(" #")[0] == name for other in entries)
-        entries[f"{name} #{same + 1}" if same else name] = result
-    return [(Contest.of(entries), list(entries.items())) for entries in found.values()]
+        targets.setdefault(result.manifest["target"], []).append(result)
+    named = [list(zip(_names(group), group, strict=True)) for group in targets.values()]
+    return [(Contest.of(dict(entries)), entries) for entries in named]
+
+
+def _names(results: Sequence[WalkForwardResults]) -> list[str]:
+    names: list[str] = []
+    for result in results:
+        name = result.manifest["model"] + (f" ({_scope(result)})" if _several_scopes(results) else "")
+        same = sum(other.split(" #")[0] == name for other in names)
+        names.append(f"{name} #{same + 1}" if same else name)
+    return names
+
+
+def _several_scopes(results: Iterable[WalkForwardResults]) -> bool:
+    return len({_scope(result) for result in results}) > 1
 
 
 def _scope(result: WalkForwardResults) -> str:

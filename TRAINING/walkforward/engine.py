@@ -15,6 +15,7 @@ from DATA_PROCESSING.labels import label_end_of
 from DATA_PROCESSING.sessions import without_zone
 from TRAINING.evaluation.folds import Fold, walk_forward_folds
 from TRAINING.model_fun.registry import MODELS
+from TRAINING.runs.threads import quick_switches
 from TRAINING.walkforward.checkpoint import Checkpoint
 from TRAINING.walkforward.fold import Outcome, Work, find_task, run_fold
 from TRAINING.walkforward.panel import LabeledPanel
@@ -200,7 +201,7 @@ class WalkForwardEngine:
         # Threads serve: the zoo's models fit in native code, which runs without Python's lock.
         parallel = Parallel(jobs, backend="threading", return_as="generator_unordered", batch_size=1)
         calls = (delayed(run)(fold, symbol) for fold in self.folds for symbol in symbols if not stopped())
-        with threadpool_limits(1, "blas"):  # the baselines' matrices are small
+        with quick_switches(), threadpool_limits(1, "blas"):  # the baselines' matrices are small
             for fold, name, outcome in parallel(calls):
                 done.append((fold, name, outcome))
                 record = outcome.record

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pandas as pd
 
 from CONFIG.errors import BarzooError, DataError
 from DATA_PROCESSING.dataset import Dataset
@@ -13,7 +12,7 @@ from DATA_PROCESSING.labels import sample_weights, task_of
 from TRAINING.evaluation.baselines import baseline_predictions
 from TRAINING.evaluation.folds import Fold
 from TRAINING.evaluation.splits import purged_tail
-from TRAINING.strategies import SingleTaskStrategy
+from TRAINING.model_fun.registry import trainer_class
 
 BUY_AND_HOLD = "buy_and_hold"
 
@@ -51,7 +50,12 @@ class Work:
     task: str
 
 
-@dataclass(frozen=True)
+RECORD = (
+    "window_rows", "purged_rows", "train_rows", "validation_rows", "test_rows", "rounds", "status", "reason", "notes"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """What became of a fold, or of one symbol in it.
 
@@ -59,28 +63,20 @@ class Outcome:
     ----------
     record : dict
         Its row of ``folds``, the keys `RECORD`: sizes, ``status`` (``done``, ``skipped`` or ``failed``), ``reason``.
-    predictions : DataFrame
-        ``name, row`` (position in the panel's table), ``prediction, threshold``, the whole test window.
+    rows : (m,) int
+        Positions of the test rows in the panel's table; the whole test window.
+    predictions : dict of str to (m,) float
+        Of the model first, then of each baseline.
+    thresholds : dict of str to float
+        Above it, a classifier's probability is worth a position.
     importance : dict of str to float
     """
 
     record: dict
-    predictions: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    predictions: dict[str, np.ndarray] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
     importance: dict[str, float] = field(default_factory=dict)
-
-
-COLUMNS = ["name", "row", "prediction", "threshold"]
-RECORD = (
-    "window_rows",
-    "purged_rows",
-    "train_rows",
-    "validation_rows",
-    "test_rows",
-    "rounds",
-    "status",
-    "reason",
-    "notes",
-)
 
 
 def run_fold(work: Work, fold: Fold, symbol: int | None = None) -> Outcome:
@@ -131,9 +127,9 @@ def _train(work: Work, train: np.ndarray, test: np.ndarray, record: dict) -> Out
     fitted, validation = work.data.take(train[head]), work.data.take(train[tail])
     fitted = replace(fitted, rows=replace(fitted.rows, sample_weight=_weights(work, train[head])))
     X_test = work.data.X.iloc[test]
-    trainer = SingleTaskStrategy(work.model_name, work.config).train(
-        fitted.X, fitted.y, validation.X, validation.y, rows=fitted.rows
-    )
+    trainer = trainer_class(work.model_name)(work.config)
+    trainer.curves = False
+    trainer.train(fitted.X, fitted.y, validation.X, validation.y, rows=fitted.rows)
     y = work.data.y.to_numpy(float)[train]
     baselines, missing = baseline_predictions(work.task, work.data.X.iloc[train], y, X_test)
     predictions = {
@@ -152,15 +148,7 @@ def _train(work: Work, train: np.ndarray, test: np.ndarray, record: dict) -> Out
         "rounds": trainer.rounds,
         "notes": "; ".join([*trainer.notes, *(f"{name}: {reason}" for name, reason in missing.items())]),
     }
-    frame = pd.DataFrame(
-        {
-            "name": np.repeat(list(predictions), len(test)),
-            "row": np.tile(test, len(predictions)),
-            "prediction": np.concatenate(list(predictions.values())),
-            "threshold": np.repeat(list(thresholds.values()), len(test)),
-        }
-    )
-    return Outcome(record, frame, {} if importance.isna().any() else importance.to_dict())
+    return Outcome(record, test, predictions, thresholds, {} if importance.isna().any() else importance.to_dict())
 
 
 def _weights(work: Work, rows: np.ndarray) -> np.ndarray | None:

@@ -43,11 +43,11 @@ def leaderboard(
     Returns
     -------
     DataFrame
-        The fields of `TRAINING.reports.leaderboard`; ``information`` (mean rank IC), ``t_statistic`` and ``method``, see
-        `TRAINING.evaluation.information`; ``psr`` and ``dsr``, the probabilities that the true Sharpe ratio is above 0
-        and above what luck gives the best of so many ``trials``; ``rival``, the baseline with the lowest loss, and
-        ``dm_p``, the p-value of Diebold and Mariano's test against it. Targets that are traded come first, by Sharpe
-        ratio, then the others, by score.
+        The fields of `TRAINING.reports.leaderboard`; ``information`` (mean rank IC), ``t_statistic`` and ``method``,
+        see `TRAINING.evaluation.information`; ``psr`` and ``dsr``, the probabilities that the true Sharpe ratio is
+        above 0 and above what luck gives the best of so many ``trials``; ``rival``, the baseline with the lowest loss,
+        and ``dm_p``, the p-value of Diebold and Mariano's test against it. Each target is ranked by itself, by Sharpe
+        ratio or, where nothing is traded, by score; the target with the best model comes first.
 
     Raises
     ------
@@ -72,9 +72,10 @@ def leaderboard(
             _compare(row, comparisons, rows)
         row["reason"] = "; ".join(dict.fromkeys(filter(None, row.pop("reasons"))))
     board = pd.DataFrame(rows)
-    traded = board["target"].isin(board.loc[board["sharpe"].notna(), "target"])
-    parts = [(board[traded], "sharpe"), (board[~traded], "score")]
-    return pd.concat([rank(part, by) for part, by in parts if len(part)], ignore_index=True)
+    best = board[board["kind"] == "model"].groupby("target")["sharpe"].max().sort_values(ascending=False, kind="stable")
+    parts = [board[board["target"] == target] for target in best.index]
+    ranked = [rank(part, "sharpe" if part["sharpe"].notna().any() else "score") for part in parts]
+    return pd.DataFrame([row for part in ranked for row in part.to_dict("records")])
 
 
 def _row(contest: Contest, name: str, known: dict) -> tuple[dict, ReturnMoments]:
@@ -102,11 +103,9 @@ def _row(contest: Contest, name: str, known: dict) -> tuple[dict, ReturnMoments]
     net = contest.series(name, "net_return")
     moments = return_moments(net)
     row |= money.values
-    reasons.append(money.reason)
+    reasons.append(money.reasons.get("sharpe") and f"Sharpe: {money.reasons['sharpe']}")
     if np.isfinite(money.values["sharpe"]):
-        interval = bootstrap_interval(
-            net, "sharpe", block=contest.block(len(net)), periods_per_year=contest.per_year
-        )
+        interval = bootstrap_interval(net, "sharpe", block=contest.block(len(net)), periods_per_year=contest.per_year)
         chance = probabilistic_sharpe(moments)
         row |= {"sharpe_low": interval.low, "sharpe_high": interval.high, "psr": chance.value}
         reasons += [interval.reason and f"interval: {interval.reason}", chance.reason and f"psr: {chance.reason}"]
@@ -140,9 +139,9 @@ def compare(contest: Contest) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``target, model, rival``, ``kind`` of the rival, and over the sessions that both have: ``loss_gain`` (rival's mean
-        loss less the model's: log loss, or squared error) with its bootstrap interval ``loss_low, loss_high``,
-        ``better_loss`` (the interval is above 0), ``dm_statistic, dm_p`` (Diebold and Mariano's test of the same);
+        ``target, model, rival``, ``kind`` of the rival, and over the sessions that both have: ``rival_loss`` (mean log
+        loss, or squared error), ``loss_gain`` (that less the model's) with its bootstrap interval ``loss_low,
+        loss_high``, ``better_loss`` (the interval is above 0), ``dm_statistic, dm_p`` (Diebold and Mariano's test);
         ``sharpe_gain, sharpe_low, sharpe_high, better_sharpe``; ``reason`` of what is undefined.
     """
     pairs = [(model, rival, "baseline") for model in contest.models for rival in contest.baselines]
@@ -161,10 +160,10 @@ def compare(contest: Contest) -> pd.DataFrame:
             reasons.append(found.reason and f"{gain}: {found.reason}")
             if column == "loss":
                 test = diebold_mariano(ours, theirs, horizon=contest.horizon)
-                row |= {"dm_statistic": test.statistic, "dm_p": test.p_value}
+                row |= {"rival_loss": theirs.mean(), "dm_statistic": test.statistic, "dm_p": test.p_value}
         table.append(row | {"reason": "; ".join(filter(None, reasons))})
-    columns = ["target", "model", "rival", "kind", "loss_gain", "loss_low", "loss_high", "better_loss", "dm_statistic",
-               "dm_p", "sharpe_gain", "sharpe_low", "sharpe_high", "better_sharpe", "reason"]  # fmt: skip
+    columns = ["target", "model", "rival", "kind", "rival_loss", "loss_gain", "loss_low", "loss_high", "better_loss",
+               "dm_statistic", "dm_p", "sharpe_gain", "sharpe_low", "sharpe_high", "better_sharpe", "reason"]  # fmt: skip
     return pd.DataFrame(table).reindex(columns=columns)
 
 

@@ -111,17 +111,11 @@ def check_metrics(metrics: Sequence[str], task: str) -> list[str]:
 def collect(trading: Trading, metrics: list[str], outcomes: list[tuple[Fold, str, Outcome]]) -> WalkForwardResults:
     """Stitch the folds' predictions, trade them, and score both."""
     panel, work = trading.panel, trading.work
-    parts = [
-        outcome.predictions.assign(fold=fold.number, last=fold.stitched_end)
-        for fold, _, outcome in outcomes
-        if len(outcome.predictions)
-    ]
-    made = pd.concat(parts, ignore_index=True)
-    stitched = made[panel.sessions[work.session[made["row"]]] <= made["last"].to_numpy("datetime64[D]")]
-    names = list(dict.fromkeys([work.model_name, *stitched["name"]]))
-    rows = {name: trading.rows(stitched[stitched["name"] == name], name) for name in names}
-    scored = {name: trading.scores(rows[name], name) for name in names}
-    predictions = pd.concat(rows.values(), ignore_index=True)
+    stitched = _stitch(trading, outcomes)
+    bars = {name: trading.bars(name, rows, prediction, threshold)
+            for name, (rows, prediction, threshold, _) in stitched.items()}  # fmt: skip
+    scored = {name: trading.scores(own) for name, own in bars.items()}
+    predictions = pd.concat([trading.frame(own, stitched[name][3]) for name, own in bars.items()], ignore_index=True)
     tested = predictions["session"].max().to_datetime64()
     manifest = {
         "model": work.model_name,
@@ -153,14 +147,35 @@ def collect(trading: Trading, metrics: list[str], outcomes: list[tuple[Fold, str
     )
 
 
+def _stitch(
+    trading: Trading, outcomes: list[tuple[Fold, str, Outcome]]
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Per name the rows, predictions, thresholds and folds of each fold's first sessions, in the panel's order."""
+    session, parts = trading.work.session, {}
+    for fold, _, outcome in outcomes:
+        count = np.searchsorted(trading.panel.sessions, fold.stitched_end, side="right")
+        kept = session[outcome.rows] < count
+        for name, prediction in outcome.predictions.items():
+            size = np.count_nonzero(kept)
+            threshold, number = np.full(size, outcome.thresholds[name]), np.full(size, fold.number)
+            parts.setdefault(name, []).append((outcome.rows[kept], prediction[kept], threshold, number))
+    stitched = {}
+    for name, pieces in parts.items():
+        columns = [np.concatenate(column) for column in zip(*pieces, strict=True)]
+        order = np.argsort(columns[0], kind="stable")  # with a model per symbol, they come symbol by symbol
+        stitched[name] = tuple(column[order] for column in columns)
+    return stitched
+
+
 def _folds(trading: Trading, outcomes: list[tuple[Fold, str, Outcome]]) -> pd.DataFrame:
     name, rows = trading.work.model_name, []
     for fold, symbol, outcome in outcomes:
         windows = {key: getattr(fold, key) for key in _WINDOWS}
         row = {"fold": fold.number, "symbol": symbol, **windows, **{key: outcome.record[key] for key in RECORD}}
-        made = outcome.predictions[outcome.predictions["name"] == name]
-        if len(made):
-            row |= trading.scores(trading.rows(made.assign(fold=fold.number), name), name)[0]
+        if len(outcome.rows):
+            row |= trading.scores(
+                trading.bars(name, outcome.rows, outcome.predictions[name], outcome.thresholds[name])
+            )[0]
         rows.append(row)
     return pd.DataFrame(rows).astype(dict.fromkeys(_WINDOWS, "datetime64[ns]"))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from TRAINING.evaluation.autocorrelation import default_lags, newey_west_mean
 from TRAINING.evaluation.breakdown import breakdown, market_returns, regimes
-from TRAINING.evaluation.information import information, session_information
+from TRAINING.evaluation.information import session_information
 from TRAINING.evaluation.portfolio import cost_sensitivity
 from TRAINING.evaluation.significance import FEWEST_BLOCKS, bootstrap_indices
 from TRAINING.reports.reliability import reliability_bins
@@ -64,7 +65,7 @@ def summarise(
         frames = [make(contest, **options) for contest in by_target.values()]
         for frame, target in zip(frames, by_target, strict=True):
             frame.insert(0, "target", target)
-        return pd.concat(frames, ignore_index=True)
+        return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
     importance, agreement = _importance(named)
     return Summary(
@@ -151,33 +152,33 @@ def _bands(contest: Contest, board: pd.DataFrame) -> pd.DataFrame:
 
 
 def _information(contest: Contest) -> pd.DataFrame:
-    """Mean rank IC over trailing sessions with its 95 % interval, about 12 times in a window.
-
-    In panels of few symbols it is the correlation through time within the window.
-    """
+    """Mean rank IC over trailing sessions with its 95 % interval, about 12 times in a window."""
     rows = contest.rows[contest.rows["y"].notna() & contest.rows["prediction"].notna()]
-    sessions = np.unique(rows["session"])
-    window = min(INFORMATION_WINDOW, max(21, len(sessions) // 4))
-    by_session = session_information(rows).set_index("session")
-    wide = by_session.pivot(columns="model", values="rank_ic").reindex(sessions)
+    sections = session_information(rows).pivot(index="session", columns="model", values="rank_ic")
+    usable = sections.notna().mean() >= 0.5
+    values = sections.loc[:, usable].join(_products(rows).loc[:, ~usable])
+    window = min(INFORMATION_WINDOW, max(21, len(values) // 4))
     table = []
-    for stop in range(len(sessions), window - 1, -max(1, window // 12)):
-        part = sessions[stop - window : stop]
-        for name in wide.columns[wide.notna().mean() >= 0.5]:
-            values = wide[name].iloc[stop - window : stop].dropna().to_numpy()
-            mean, error = newey_west_mean(values, default_lags(len(values), contest.horizon))
-            table.append({"model": name, "session": part[-1], "rank_ic": mean, "error": error})
-        rest = wide.columns[wide.notna().mean() < 0.5]
-        if len(rest):
-            inside = rows[rows["session"].between(part[0], part[-1]) & rows["model"].isin(rest)]
-            found = information(inside, contest.horizon)
-            for row in found[found["coefficient"] == "rank_ic"].to_dict("records"):
-                error = abs(row["mean"] / row["t_statistic"]) if row["t_statistic"] else np.nan
-                table.append({"model": row["model"], "session": part[-1], "rank_ic": row["mean"], "error": error})
-    frame = pd.DataFrame(table, columns=["model", "session", "rank_ic", "error"]).dropna(subset="rank_ic")
-    frame["low"], frame["high"] = frame["rank_ic"] - 1.96 * frame["error"], frame["rank_ic"] + 1.96 * frame["error"]
-    frame.insert(2, "sessions", window)
-    return frame.drop(columns="error").sort_values(["model", "session"], ignore_index=True)
+    for name, stop in product(values, range(len(values), window - 1, -max(1, window // 12))):
+        known = values[name].iloc[stop - window : stop].dropna().to_numpy()
+        mean, error = newey_west_mean(known, default_lags(len(known), contest.horizon))
+        table.append({"model": name, "session": values.index[stop - 1], "sessions": window, "rank_ic": mean,
+                      "low": mean - 1.96 * error, "high": mean + 1.96 * error})  # fmt: skip
+    columns = ["model", "session", "sessions", "rank_ic", "low", "high"]
+    return pd.DataFrame(table, columns=columns).sort_values(["model", "session"], ignore_index=True)
+
+
+def _products(rows: pd.DataFrame) -> pd.DataFrame:
+    """Per session and name a value whose mean is the rank correlation through time, mean over symbols.
+
+    It is the product of the standardised ranks, which panels of few symbols must do with.
+    """
+    keys = [rows["model"].astype(str), rows["symbol"]]
+    standard = []
+    for column in ("prediction", "y"):
+        ranks = rows[column].groupby(keys, observed=True).rank().groupby(keys, observed=True)
+        standard.append((ranks.obj - ranks.transform("mean")) / ranks.transform("std", ddof=0).replace(0, np.nan))
+    return (standard[0] * standard[1]).groupby([rows["session"], keys[0]]).mean().unstack()
 
 
 def _calibration(contest: Contest) -> pd.DataFrame:

@@ -12,11 +12,35 @@ from DATA_PROCESSING.labels import label_end_of, label_of
 from DATA_PROCESSING.sessions import sessions_per_year
 from TRAINING.evaluation.backtest import backtest, cross_sections, signals
 from TRAINING.evaluation.metrics import MONEY_METRICS, score_money, score_predictions
-from TRAINING.evaluation.portfolio import portfolio
 from TRAINING.walkforward.fold import BUY_AND_HOLD, Work
 from TRAINING.walkforward.panel import LabeledPanel
 
-_MONEY = ("position", "position_change", "asset_return", "net_return")
+MONEY = ("position", "position_change", "asset_return", "net_return")
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Consecutive rows of the panel's table, as a name predicts and trades them.
+
+    Attributes
+    ----------
+    name : str
+    begin : int
+        Position of the first.
+    predicted, active : (n,) bool
+        Where it predicts; where it predicts or still has a position.
+    prediction, signal : (n,) float
+    money : dict of str to (n,) float
+        ``position, position_change, asset_return, net_return``; NaN where the target has no money rule.
+    """
+
+    name: str
+    begin: int
+    predicted: np.ndarray
+    prediction: np.ndarray
+    signal: np.ndarray
+    money: dict[str, np.ndarray]
+    active: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,77 +75,111 @@ class Trading:
         """Sessions in a year."""
         return sessions_per_year(self.panel.sessions)
 
-    def rows(self, made: pd.DataFrame, name: str) -> pd.DataFrame:
-        """The bars on which a name predicts, and those on which its last positions end, by symbol and time.
+    def bars(self, name: str, rows: np.ndarray, prediction: np.ndarray, threshold: np.ndarray | float) -> Bars:
+        """The bars from the first prediction of a name to the last, with the positions that it takes.
 
-        ``made`` has a row per prediction: ``row`` (position in the panel's table), ``fold``, ``prediction`` and
-        ``threshold``.
+        Parameters
+        ----------
+        name : str
+        rows : (m,) int
+            Positions of what is predicted in the panel's table, increasing.
+        prediction : (m,) float
+        threshold : (m,) float, or float
+            The base rate of the training rows.
         """
-        session, at = self.work.session, made["row"].to_numpy()
-        first, last = session[at.min()], session[at.max()]
-        begin, stop = np.searchsorted(session, [first, last + 1])
-        size, place = stop - begin, at - begin
-        prediction, signal, fold = np.full(size, np.nan), np.zeros(size), np.full(size, -1)
-        prediction[place], fold[place] = made["prediction"], made["fold"]
-        signal[place] = self._signal(made, name)
-        part = self.panel.table.iloc[begin:stop]
-        close, money = part["close"].to_numpy(float), {column: np.full(size, np.nan) for column in _MONEY}
+        session = self.work.session
+        begin, stop = np.searchsorted(session, [session[rows[0]], session[rows[-1]] + 1])
+        size, place = stop - begin, rows - begin
+        values, signal = np.full(size, np.nan), np.zeros(size)
+        values[place], signal[place] = prediction, self._signal(name, rows, prediction, threshold)
+        money = np.full((len(MONEY), size), np.nan)
         if self._trades(name):
             held = 1 if name == BUY_AND_HOLD else self.horizon
-            lag, cost = self.settings["execution_lag"], self.settings["cost_bps"]
-            for rows in part.groupby("symbol", observed=True).indices.values():
-                result = backtest(close[rows], signal[rows], held, lag, cost)
-                for column in _MONEY:
-                    money[column][rows] = getattr(result, column)
+            lag, cost, close = self.settings["execution_lag"], self.settings["cost_bps"], self._close[begin:stop]
+            for own in _places(self.work.symbol[begin:stop]):
+                result = backtest(close[own], signal[own], held, lag, cost)
+                for column, values_of in zip(money, MONEY, strict=True):
+                    column[own] = getattr(result, values_of)
+        predicted = np.zeros(size, bool)
+        predicted[place] = True
+        with np.errstate(invalid="ignore"):
+            active = predicted | (np.abs(money[0]) > 0) | (money[1] > 0)
+        return Bars(name, begin, predicted, values, signal, dict(zip(MONEY, money, strict=True)), active)
+
+    def frame(self, bars: Bars, fold: np.ndarray) -> pd.DataFrame:
+        """Active bars as rows of ``predictions``, by symbol and time; ``fold`` is that of each predicted one."""
+        part = self.panel.table.iloc[bars.begin : bars.begin + len(bars.active)]
+        number = np.full(len(bars.active), -1)
+        number[bars.predicted] = fold
         columns = {
-            "name": name,
+            "name": bars.name,
             "symbol": part["symbol"].to_numpy(object),
             "timestamp": part["timestamp"].array,
-            "session": self.panel.sessions[session[begin:stop]].astype("datetime64[ns]"),
-            "fold": fold,
-            "y": self.work.data.y.to_numpy(float)[begin:stop],
+            "session": self.panel.sessions[self.work.session[part.index]].astype("datetime64[ns]"),
+            "fold": number,
+            "y": self._y[part.index],
             "label_end": part[label_end_of(self.target, part.columns)].array,
-            "prediction": prediction,
-            "signal": signal if self._trades(name) else np.nan,
-            "close": close,
-            **money,
+            "prediction": bars.prediction,
+            "signal": bars.signal if self._trades(bars.name) else np.nan,
+            "close": self._close[part.index],
+            **bars.money,
         }
-        active = (fold >= 0) | (money["position"] != 0) & ~np.isnan(money["position"]) | (money["position_change"] > 0)
-        frame = pd.DataFrame(columns)[active]
+        frame = pd.DataFrame(columns)[bars.active]
         return frame.sort_values(["symbol", "timestamp"], kind="stable", ignore_index=True)
 
-    def scores(self, rows: pd.DataFrame, name: str) -> tuple[dict[str, float], dict[str, str]]:
+    def scores(self, bars: Bars) -> tuple[dict[str, float], dict[str, str]]:
         """Every metric of a name's bars, NaN where undefined, and the reasons."""
         values, reasons = {}, {}
-        if name != BUY_AND_HOLD:
-            known = rows[rows["fold"] >= 0]
-            scored = score_predictions(self.work.task, known["y"], known["prediction"])
+        here = bars.begin + np.flatnonzero(bars.predicted)
+        if bars.name != BUY_AND_HOLD:
+            scored = score_predictions(self.work.task, self._y[here], bars.prediction[bars.predicted])
             values, reasons = dict(scored.values), dict(scored.reasons)
-        if not self._trades(name):
+        if not self._trades(bars.name):
             return values, reasons | {row.name: "the target has no money rule" for row in MONEY_METRICS}
-        net = portfolio(rows, ("name",))["net_return"]
-        scored = score_money(net, rows["position"], rows["asset_return"], self.per_year, rows["position_change"])
+        active = bars.begin + np.flatnonzero(bars.active)
+        money = {name: of[bars.active] for name, of in bars.money.items()}
+        net = session_means(self.work.session[active], self.work.symbol[active], money["net_return"])
+        scored = score_money(net, money["position"], money["asset_return"], self.per_year, money["position_change"])
         return values | scored.values, reasons | scored.reasons
+
+    @cached_property
+    def _close(self) -> np.ndarray:
+        return self.panel.table["close"].to_numpy(float)
+
+    @cached_property
+    def _y(self) -> np.ndarray:
+        return self.work.data.y.to_numpy(float)
 
     def _trades(self, name: str) -> bool:
         return self.rule is not None or name == BUY_AND_HOLD
 
-    def _signal(self, made: pd.DataFrame, name: str) -> np.ndarray | float:
+    def _signal(
+        self, name: str, rows: np.ndarray, prediction: np.ndarray, threshold: np.ndarray | float
+    ) -> np.ndarray | float:
         if name == BUY_AND_HOLD:
             return 1.0
         if self.rule is None:
             return 0.0
-        values = made["prediction"].to_numpy(float)
-        rows, settings = made["row"].to_numpy(), self.settings
-        sections = None
+        settings, sections = self.settings, None
         if settings["rule"] == "rank":
             part = self.panel.table.iloc[rows]
             sections = cross_sections(part["symbol"], self.work.session[rows], part["timestamp"])
-        return signals(
-            settings["rule"],
-            values,
-            self.rule,
-            threshold=made["threshold"],  # each fold has its own: the base rate of its training rows
-            sections=sections,
-            **{name: settings[name] for name in ("upper", "lower", "rank_share")},
-        )
+        limits = {key: settings[key] for key in ("upper", "lower", "rank_share")}
+        return signals(settings["rule"], prediction, self.rule, threshold=threshold, sections=sections, **limits)
+
+
+def session_means(session: np.ndarray, symbol: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Per session the mean over symbols of the sum over a symbol's bars, in time order."""
+    _, bar = np.unique(session * (symbol.max() + 1) + symbol, return_inverse=True)
+    sums, of_session = np.bincount(bar, values), np.empty(bar.max() + 1, np.int64)
+    of_session[bar] = session
+    of_session -= of_session[0]
+    counts = np.bincount(of_session)
+    present = counts > 0
+    return np.bincount(of_session, sums)[present] / counts[present]
+
+
+def _places(symbol: np.ndarray) -> list[np.ndarray]:
+    """Positions of each symbol's rows, in time order."""
+    order = np.argsort(symbol, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(symbol[order])) + 1)
