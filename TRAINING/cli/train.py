@@ -20,6 +20,8 @@ EXAMPLES = (
     "  ·  barzoo train --phase core --config CONFIG/model_config/lightgbm.yaml --variant conservative"
 )
 
+NO_LAG = "warning: execution_lag 0 fills at the close that gave the signal; no one can trade that"
+
 
 def train(
     phase: str = typer.Option(
@@ -78,7 +80,7 @@ def train(
         _show_plan(plan, jobs, as_json)
         return
     if backtest["execution_lag"] == 0:
-        typer.echo("warning: execution_lag 0 fills at the close that gave the signal; no one can trade that", err=True)
+        typer.echo(NO_LAG, err=True)
     from TRAINING.phases.run import run_plan
 
     folder = output_dir or Path("runs") / plan.run_id

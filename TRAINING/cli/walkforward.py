@@ -9,7 +9,7 @@ import typer
 
 from TRAINING.cli.options import FEATURES, FEATURES_FROM, complete_models, feature_overrides, names
 from TRAINING.cli.terminal import console, make_table, progress
-from TRAINING.cli.train import stop_on_interrupt, workers
+from TRAINING.cli.train import NO_LAG, stop_on_interrupt, workers
 
 EXAMPLES = (
     "Examples:  barzoo walkforward demo  ·  barzoo walkforward bars/ --models lightgbm,xgboost --targets y_will_peak "
@@ -103,6 +103,8 @@ def walk(
     if dry_run:
         _show_plan(plan, as_json)
         return
+    if plan.settings["backtest"]["execution_lag"] == 0:
+        typer.echo(NO_LAG, err=True)
     folder = output_dir or Path("runs") / plan.run_id
     outcome = run_walk(
         plan, folder, jobs=jobs or workers(plan.models), progress=progress(), fresh=fresh, stop=stop_on_interrupt()
