@@ -67,8 +67,8 @@ float32, returns and excursions float64. The labels of a further horizon end in 
 
 {labels}
 
-`label_end` (datetime64[ns, UTC]) is the timestamp of the path's last bar: nothing behind it enters the labels of t. For a
-horizon of time a row has labels once a bar stands at the end of the span or behind it, for sessions in a later one.
+`label_end` (datetime64[ns, UTC]) is the timestamp of the path's last bar: nothing behind it enters the labels of t. For
+a horizon of time a row has labels once a bar stands at the end of the span or behind it, for sessions in a later one.
 `label_end_h<H>` is that of a further horizon.
 """
 

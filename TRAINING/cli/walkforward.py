@@ -164,6 +164,7 @@ def _show_outcome(outcome, as_json: bool) -> None:
         typer.echo(f"run the same command again to resume {outcome.folder}", err=True)
     else:
         typer.echo(f"leaderboard: {outcome.folder / 'leaderboard.csv'}", err=True)
+        typer.echo(f"report:      {outcome.folder / 'report.html'}", err=True)
 
 
 def _cell(value: object) -> str:

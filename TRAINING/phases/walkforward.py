@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,12 +19,14 @@ from TRAINING import __version__
 from TRAINING.phases.inputs import Inputs
 from TRAINING.phases.plan import Request, named_targets, resolve_models
 from TRAINING.phases.run import Progress, full_disk_is_said, logged
+from TRAINING.reports.walkforward import write_report
 from TRAINING.runs.lock import locked
 from TRAINING.runs.manifest import NAME, digest, environment, read_sealed, seal
 from TRAINING.runs.store import RunFolder
 from TRAINING.walkforward import WalkForwardEngine, WalkForwardResults
 from TRAINING.walkforward.engine import Interrupted
 from TRAINING.walkforward.panel import LabeledPanel, join_tables
+from TRAINING.walkforward.summary import summarise
 
 SCOPES = ("pooled", "symbol", "both")
 
@@ -244,6 +246,12 @@ def _walk(plan: WalkPlan, store: RunFolder, jobs: int, progress: Progress, stop:
     outcome = WalkOutcome(store.path, results, failed, interrupted)
     if not interrupted:
         store.write("leaderboard.csv", outcome.leaderboard().to_csv(index=False, lineterminator="\n"))
+        if results:
+            with progress.stage("report", 1) as step:
+                told = [f"{' '.join(walk)}: {reason}" for walk, reason in failed.items()]
+                summary = summarise(list(results.values()))
+                write_report(replace(summary, notes=[*summary.notes, *told]), store.path / "report.html")
+                step("report.html")
     return outcome
 
 

@@ -88,11 +88,10 @@ def headline(leaderboard: pd.DataFrame) -> str:
         return (
             "No model beat a baseline: no gain in prediction or in Sharpe ratio after costs could be told from chance."
         )
-    return (
-        f"No model beat every baseline. The nearest is {best.model} on {best.target}: a lower {best.loss_name} than "
-        f"{len(best.loss_beaten)} of {losses} and a higher Sharpe ratio after costs than {len(best.money_beaten)} of "
-        f"{sharpes}."
-    )
+    told = [f"a lower {best.loss_name} than {len(best.loss_beaten)} of {losses}"] if losses else []
+    told += [f"a higher Sharpe ratio after costs than {len(best.money_beaten)} of {sharpes}"] if sharpes else []
+    nearest = f"The nearest is {best.model} on {best.target}: {' and '.join(told)}"
+    return f"No model beat every baseline. {nearest}{'' if sharpes else '; the target has no rule for trading it'}."
 
 
 def _all(count: int) -> str:

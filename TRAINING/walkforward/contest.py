@@ -34,8 +34,8 @@ class Contest:
     models : tuple of str
         Those names that are no baselines.
     rows : DataFrame
-        What `TRAINING.evaluation.breakdown` reads, and the ``loss`` of each row. Bars behind a name's last test window,
-        on which its positions end, have no label here.
+        What `TRAINING.evaluation.breakdown` reads, and the ``loss`` of each row. Bars in no fold, on which positions
+        end, have no label here.
     """
 
     target: str

@@ -20,6 +20,10 @@ from TRAINING.reports.leaderboard import rank
 from TRAINING.walkforward.contest import Contest
 
 SCORE = {"binary": ("auc", "log_loss"), "regression": ("rank_ic", "rmse")}
+COMPARISON = (
+    "target", "model", "rival", "kind", "rival_loss", "loss_gain", "loss_low", "loss_high", "better_loss",
+    "dm_statistic", "dm_p", "sharpe_gain", "sharpe_low", "sharpe_high", "better_sharpe", "reason",
+)  # fmt: skip
 
 
 def leaderboard(
@@ -162,9 +166,7 @@ def compare(contest: Contest) -> pd.DataFrame:
                 test = diebold_mariano(ours, theirs, horizon=contest.horizon)
                 row |= {"rival_loss": theirs.mean(), "dm_statistic": test.statistic, "dm_p": test.p_value}
         table.append(row | {"reason": "; ".join(filter(None, reasons))})
-    columns = ["target", "model", "rival", "kind", "rival_loss", "loss_gain", "loss_low", "loss_high", "better_loss",
-               "dm_statistic", "dm_p", "sharpe_gain", "sharpe_low", "sharpe_high", "better_sharpe", "reason"]  # fmt: skip
-    return pd.DataFrame(table).reindex(columns=columns)
+    return pd.DataFrame(table).reindex(columns=COMPARISON)
 
 
 def overfitting(contests: Sequence[Contest]) -> pd.DataFrame:

@@ -73,6 +73,25 @@ class WalkForwardResults:
         write_sealed(folder, self.manifest, files)
         return folder
 
+    def report(self, path: str | Path) -> Path:
+        """Write a page on these results, the same as Markdown beside it, and a folder of its tables.
+
+        Parameters
+        ----------
+        path : str or Path
+            An ``.html`` file, or a folder for ``report.html``. To see several results side by side, give them to
+            `TRAINING.walkforward.summary.summarise`.
+
+        Raises
+        ------
+        ConfigError
+            It cannot be written there.
+        """
+        from TRAINING.reports.walkforward import write_report
+        from TRAINING.walkforward.summary import summarise  # which imports this module
+
+        return write_report(summarise([self]), path)
+
     @classmethod
     def load(cls, folder: str | Path) -> WalkForwardResults:
         """Read what `save` wrote.

@@ -223,24 +223,24 @@ def _importance(named: list[tuple[str, WalkForwardResults]]) -> tuple[pd.DataFra
 
 def _facts(results: Sequence[WalkForwardResults], board: pd.DataFrame) -> dict[str, str]:
     """What was asked, for the page's head."""
-    about, folds = results[0].manifest, pd.concat([result.folds for result in results])
-    models = board.loc[board["kind"] == "model"]
-    states = folds["status"].value_counts()
+    about = results[0].manifest
+    settings, names, lag = about["settings"], about["symbols"], about["backtest"]["execution_lag"]
+    states = pd.concat([result.folds["status"] for result in results]).value_counts()
+    told = ", ".join(f"{states[state]:,} {state}" for state in ("done", "skipped", "failed") if state in states)
     tested = pd.concat([result.predictions["session"].agg(["min", "max"]) for result in results])
-    windows = f"{about['settings']['train_days']} / {about['settings']['test_days']} / {about['settings']['step_days']}"
-    names = about["symbols"]
     shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    days = " / ".join(str(settings[name]) for name in ("train_days", "test_days", "step_days"))
     return {
-        "models": ", ".join(sorted(set(models["model"]))),
-        "targets": ", ".join(sorted(set(models["target"]))),
+        "models": ", ".join(dict.fromkeys(board.loc[board["kind"] == "model", "model"])),
+        "targets": ", ".join(dict.fromkeys(board["target"])),
         "symbols": f"{len(names)}: {shown}" if any(names) else "1",
         "tested": f"{tested.min():%Y-%m-%d} to {tested.max():%Y-%m-%d}",
-        "folds": ", ".join(f"{states[state]:,} {state}" for state in ("done", "skipped", "failed") if state in states),
-        "train / test / step sessions": f"{windows}, {about['settings']['mode']}",
+        "folds": f"{results[0].folds['fold'].nunique()}; of all results {told}",
+        "train / test / step": f"{days} sessions, {settings['mode']}",
         "sessions of the panel": " to ".join(about["sessions"]),
         "costs": f"{about['backtest']['cost_bps']:g} bps a change of position by 1",
-        "execution": f"at the close {about['backtest']['execution_lag']} bars after the signal's",
-        "trials counted": f"{int(models['trials'].max()):,}",
+        "execution": "at the signal's own close" if not lag else f"{lag} bar{'s'[: lag > 1]} after the signal's close",
+        "trials counted": f"{int(board['trials'].max()):,}",
     }
 
 
