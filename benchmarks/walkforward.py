@@ -115,8 +115,8 @@ def main() -> None:
     )
     print(f"same parameters: engine {seconds['engine']:.2f} s, loop with default threads {seconds['loop']:.2f} s: "
           f"{seconds['loop'] / seconds['engine']:.2f} times; predictions differ by at most {equal:.1e}")  # fmt: skip
-    default, one = seconds["loop"] / seconds["zoo"], seconds["one"] / seconds["zoo"]
-    print(f"zoo's defaults: engine {seconds['zoo']:.2f} s: {default:.2f} times the loop with default threads, {one:.2f} "
+    many, one = seconds["loop"] / seconds["zoo"], seconds["one"] / seconds["zoo"]
+    print(f"zoo's defaults: engine {seconds['zoo']:.2f} s: {many:.2f} times the loop with default threads, {one:.2f} "
           f"times that with one ({seconds['one']:.2f} s)")  # fmt: skip
     library = lightgbm.basic._LIB = TimedLibrary(lightgbm.basic._LIB)
     started = time.perf_counter()
