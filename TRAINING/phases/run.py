@@ -102,7 +102,7 @@ def run_plan(
     with locked(folder), threadpool_limits(1), full_disk_is_said(folder):
         if fresh:
             store.clear()
-        _check_same_plan(store, plan)
+        check_same_plan(store, plan)
         with logged(folder / "log.txt"):
             _write_papers(store, plan)
             _label(plan, store, jobs, progress, stop)
@@ -138,7 +138,8 @@ def _check_apart(folder: Path, plan: Plan) -> None:
             raise ConfigError(f"{folder}: holds the input {about.path}; choose another --output-dir")
 
 
-def _check_same_plan(store: RunFolder, plan: Plan) -> None:
+def check_same_plan(store: RunFolder, plan: Plan) -> None:
+    """Refuse a folder with the results of another plan; ``plan`` needs an ``identity`` only."""
     if not (store.path / NAME).exists():
         return
     try:

@@ -13,15 +13,15 @@ import pandas as pd
 import yaml
 
 from CONFIG.config_loader import load_run_config
-from CONFIG.errors import ConfigError, DataError, IntegrityError, did_you_mean
+from CONFIG.errors import ConfigError, DataError, did_you_mean
 from DATA_PROCESSING.labeled import label_panel
 from TRAINING import __version__
 from TRAINING.phases.inputs import Inputs
 from TRAINING.phases.plan import Request, named_targets, resolve_models
-from TRAINING.phases.run import Progress, full_disk_is_said, logged
+from TRAINING.phases.run import Progress, check_same_plan, full_disk_is_said, logged
 from TRAINING.reports.walkforward import write_report
 from TRAINING.runs.lock import locked
-from TRAINING.runs.manifest import NAME, digest, environment, read_sealed, seal
+from TRAINING.runs.manifest import NAME, digest, environment, seal
 from TRAINING.runs.store import RunFolder
 from TRAINING.walkforward import WalkForwardEngine, WalkForwardResults
 from TRAINING.walkforward.engine import Interrupted
@@ -205,7 +205,7 @@ def run_walk(
     with locked(folder), full_disk_is_said(folder):
         if fresh:
             store.clear()
-        _check_same_plan(store, plan)
+        check_same_plan(store, plan)
         with logged(folder / "log.txt"):
             return _walk(plan, store, jobs, progress, stop)
 
@@ -253,20 +253,6 @@ def _walk(plan: WalkPlan, store: RunFolder, jobs: int, progress: Progress, stop:
                 write_report(replace(summary, notes=[*summary.notes, *told]), store.path / "report.html")
                 step("report.html")
     return outcome
-
-
-def _check_same_plan(store: RunFolder, plan: WalkPlan) -> None:
-    if not (store.path / NAME).exists():
-        return
-    try:
-        manifest, _ = read_sealed(store.path)
-    except IntegrityError as error:
-        raise IntegrityError(f"{error}; or give --fresh to start over in {store.path}") from error
-    if manifest.get("plan") != plan.identity:
-        raise ConfigError(
-            f"{store.path}: holds the results of another plan ({manifest.get('run_id')}); choose another --output-dir, "
-            "or --fresh to replace them"
-        )
 
 
 def _write_papers(store: RunFolder, plan: WalkPlan) -> None:
