@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from CONFIG.errors import ConfigError, DataError, did_you_mean
 
 VOLATILITY_COLUMN = "vol_ratio"
+BUY_AND_HOLD = "buy_and_hold"
 # A prior that 60 standardised columns explain about 60 / RIDGE_PENALTY = 0.6 % of a label's variance. Leave-one-out
 # chooses far weaker penalties, as neighbouring rows share most of their label, and loses to the mean out of sample.
 RIDGE_PENALTY = 1e4
@@ -98,7 +99,7 @@ BASELINES: tuple[Baseline, ...] = (
     ),
     Baseline("logistic", ("binary",), _logistic, "logistic regression on all features, heavy fixed L2 penalty"),
     Baseline("ridge", ("regression",), _ridge, "ridge regression on all features, heavy fixed L2 penalty"),
-    Baseline("buy_and_hold", ("binary", "regression"), None, "always long: a signal of 1 at every bar"),
+    Baseline(BUY_AND_HOLD, ("binary", "regression"), None, "always long: a signal of 1 at every bar"),
 )
 TASKS = ("binary", "regression")
 

@@ -144,6 +144,9 @@ PREDICTION_METRICS: dict[str, tuple[Metric, ...]] = {
 }
 
 
+SCORES = {"binary": ("auc", "log_loss"), "regression": ("rank_ic", "rmse")}  # what models are compared by, and the loss
+
+
 def score_predictions(task: str, y: ArrayLike, prediction: ArrayLike) -> Scores:
     """Score predictions against labels.
 

@@ -236,3 +236,21 @@ def position_shares(rows: pd.DataFrame) -> pd.DataFrame:
     sides = sides.where(position.notna()).assign(position=position)
     shares = sides.groupby(rows["model"], observed=True).mean().reset_index()
     return shares.astype({"model": object})
+
+
+def session_means(session: np.ndarray, symbol: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Per session, in time order, the mean over symbols of the sum over a symbol's bars: `portfolio` of one group.
+
+    Parameters
+    ----------
+    session, symbol : (n,) int
+        Codes.
+    values : (n,) float
+    """
+    _, bar = np.unique(session * (symbol.max() + 1) + symbol, return_inverse=True)
+    sums, of_session = np.bincount(bar, values), np.empty(bar.max() + 1, np.int64)
+    of_session[bar] = session
+    of_session -= of_session[0]
+    counts = np.bincount(of_session)
+    present = counts > 0
+    return np.bincount(of_session, sums)[present] / counts[present]

@@ -310,3 +310,17 @@ class Trainer(ABC):
             X = X[self.features]
         self._check_values(X, where)
         return X
+
+
+def find_task(target: str, y: np.ndarray, asked: str) -> str:
+    """The task of a target, which a configuration cannot change where models and baselines are compared by one loss.
+
+    Raises
+    ------
+    DataError
+        It asks for another task.
+    """
+    task = task_of(target, y[~np.isnan(y)])
+    if asked not in ("auto", task):
+        raise DataError(f"the configuration asks for task: {asked}, but {target} is {task}; leave it at auto")
+    return task

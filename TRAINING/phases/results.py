@@ -9,14 +9,13 @@ import pandas as pd
 import pyarrow as pa
 
 from DATA_PROCESSING.sessions import panel_sessions, sessions_per_year
-from TRAINING.evaluation.metrics import row_loss
+from TRAINING.evaluation.metrics import SCORES, row_loss
 from TRAINING.evaluation.portfolio import by_session, portfolio, score_portfolio
 from TRAINING.evaluation.significance import beats, bootstrap_interval, default_block
 from TRAINING.phases.plan import BASELINES, Plan
 from TRAINING.phases.unit import UnitResult
 from TRAINING.reports.leaderboard import rank
 
-SCORE = {"binary": ("auc", "log_loss"), "regression": ("rank_ic", "rmse")}
 _MONEY = ("position", "position_change", "asset_return")
 
 
@@ -138,7 +137,7 @@ def _leaderboard(plan: Plan, done: list[UnitResult], rows: pd.DataFrame, session
             "block": default_block(len(series[key]), horizons[target], bars_per_session),
             "periods_per_year": per_year,
         }
-        score_name, loss_name = SCORE[task]
+        score_name, loss_name = SCORES[task]
         money = score_portfolio(
             *(series[key][column] for column in ("net_return", "turnover")),
             *(pooled[key][column] for column in ("position", "asset_return")),

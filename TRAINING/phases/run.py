@@ -104,7 +104,12 @@ def run_plan(
             store.clear()
         check_same_plan(store, plan)
         with logged(folder / "log.txt"):
-            _write_papers(store, plan)
+            more = {
+                "windows": plan.windows,
+                "tables": {symbol: about.fingerprint for symbol, about in sorted(plan.inputs.symbols.items())},
+                "settings": plan.inputs.settings,
+            }
+            write_papers(store, plan, plan.phase, more)
             _label(plan, store, jobs, progress, stop)
             results = _units(plan, store, jobs, progress, stop)
             collected = collect(plan, results)
@@ -153,23 +158,21 @@ def check_same_plan(store: RunFolder, plan: Plan) -> None:
         )
 
 
-def _write_papers(store: RunFolder, plan: Plan) -> None:
+def write_papers(store: RunFolder, plan: Plan, phase: str, more: dict) -> None:
+    """Write what a run does and with what: its configuration, the environment, and a manifest with ``more``."""
     store.write("config.resolved.yaml", yaml.safe_dump({"models": plan.models, **plan.settings}, sort_keys=False))
     about = environment()
     store.write("env.json", seal(about, {}))
     body = {
         "run_id": plan.run_id,
         "plan": plan.identity,
-        "phase": plan.phase,
+        "phase": phase,
         "source": plan.inputs.source,
         "targets": plan.targets,
         "models": list(plan.models),
-        "windows": plan.windows,
-        "tables": {symbol: about.fingerprint for symbol, about in sorted(plan.inputs.symbols.items())},
-        "settings": plan.inputs.settings,
         "environment": about,
     }
-    store.write(NAME, seal(body, {}))
+    store.write(NAME, seal(body | more, {}))
 
 
 def _label(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> None:

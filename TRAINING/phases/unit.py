@@ -19,9 +19,10 @@ from DATA_PROCESSING.labels import horizon_of, label_of, sample_weights, task_of
 from DATA_PROCESSING.sessions import sessions_per_year, without_zone
 from TRAINING.artifacts import pack
 from TRAINING.evaluation.backtest import backtest, signals
-from TRAINING.evaluation.baselines import baseline_predictions
+from TRAINING.evaluation.baselines import BUY_AND_HOLD, baseline_predictions
 from TRAINING.evaluation.metrics import score_money, score_predictions
 from TRAINING.evaluation.splits import core_windows
+from TRAINING.model_fun.base import find_task
 from TRAINING.phases.plan import BASELINES, Plan, Unit
 from TRAINING.runs.manifest import environment
 from TRAINING.runs.store import RunFolder, write_sealed
@@ -109,7 +110,7 @@ def _train(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]
             outcomes = [_baselines(windows, plan, unit) for unit, windows in ready]
         else:
             for unit, windows in ready:
-                _check_task(plan.models[model]["task"], unit.target, windows.train.y)
+                find_task(unit.target, windows.train.y.to_numpy(float), plan.models[model]["task"])
             strategy = SingleTaskStrategy(model, plan.models[model])
             trained = strategy.train_many([(windows.train, windows.validation) for _, windows in ready])
             outcomes = [
@@ -185,13 +186,6 @@ def make_windows(unit: Unit, plan: Plan, table: pd.DataFrame) -> UnitData:
     return UnitData(train, data.take(masks.validation & labelled), data.take(masks.test), close, horizon)
 
 
-def _check_task(asked: str, target: str, y: pd.Series) -> None:
-    """Models and baselines are compared by one loss, so a configuration cannot choose another task."""
-    task = task_of(target, y.to_numpy())
-    if asked not in ("auto", task):
-        raise DataError(f"the configuration asks for task: {asked}, but {target} is {task}; leave it at auto")
-
-
 def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa.Table, dict[str, bytes]]:
     prediction = trainer.predict_score(windows.test.X)
     description, files = pack(trainer)
@@ -213,7 +207,7 @@ def _baselines(windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa.Tabl
     task = task_of(unit.target, windows.train.y.to_numpy())
     train, test = windows.train, windows.test
     named, missing = baseline_predictions(task, train.X, train.y, test.X)
-    named = {**named, "buy_and_hold": None}
+    named = {**named, BUY_AND_HOLD: None}
     evaluated = {name: _evaluate(unit, windows, task, name, values, plan) for name, values in named.items()}
     record = {
         "model": BASELINES,

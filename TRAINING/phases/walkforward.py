@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import ConfigError, DataError, did_you_mean
@@ -18,14 +17,14 @@ from DATA_PROCESSING.labeled import label_panel
 from TRAINING import __version__
 from TRAINING.phases.inputs import Inputs
 from TRAINING.phases.plan import Request, named_targets, resolve_models
-from TRAINING.phases.run import Progress, check_same_plan, full_disk_is_said, logged
+from TRAINING.phases.run import Progress, check_same_plan, full_disk_is_said, logged, write_papers
 from TRAINING.reports.walkforward import write_report
 from TRAINING.runs.lock import locked
-from TRAINING.runs.manifest import NAME, digest, environment, seal
+from TRAINING.runs.manifest import digest
 from TRAINING.runs.store import RunFolder
 from TRAINING.walkforward import WalkForwardEngine, WalkForwardResults
 from TRAINING.walkforward.engine import Interrupted
-from TRAINING.walkforward.panel import LabeledPanel, join_tables
+from TRAINING.walkforward.panel import LabeledPanel, join_symbols
 from TRAINING.walkforward.summary import summarise
 
 SCOPES = ("pooled", "symbol", "both")
@@ -157,7 +156,7 @@ def make_walk_plan(
 def read_labeled_panel(plan: WalkPlan, folder: Path | None) -> LabeledPanel:
     """The labeled rows of all symbols; those of bars from ``folder``, or made now."""
     tables = {symbol: plan.inputs.table(symbol, folder) for symbol in sorted(plan.inputs.symbols)}
-    return LabeledPanel.of(join_tables(tables))
+    return LabeledPanel.of(join_symbols(tables))
 
 
 def engine_of(plan: WalkPlan, panel: LabeledPanel, scope: str) -> WalkForwardEngine:
@@ -211,7 +210,7 @@ def run_walk(
 
 
 def _walk(plan: WalkPlan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> WalkOutcome:
-    _write_papers(store, plan)
+    write_papers(store, plan, "walkforward", {"scopes": plan.scopes, "settings": plan.settings})
     if plan.inputs.builder is not None:
         with progress.stage("label", len(plan.inputs.symbols)) as step:
             label_panel(plan.inputs.builder, store.tables, jobs=jobs, on_step=step, stopped=stop.is_set)
@@ -253,21 +252,3 @@ def _walk(plan: WalkPlan, store: RunFolder, jobs: int, progress: Progress, stop:
                 write_report(replace(summary, notes=[*summary.notes, *told]), store.path / "report.html")
                 step("report.html")
     return outcome
-
-
-def _write_papers(store: RunFolder, plan: WalkPlan) -> None:
-    store.write("config.resolved.yaml", yaml.safe_dump({"models": plan.models, **plan.settings}, sort_keys=False))
-    about = environment()
-    store.write("env.json", seal(about, {}))
-    body = {
-        "run_id": plan.run_id,
-        "plan": plan.identity,
-        "phase": "walkforward",
-        "source": plan.inputs.source,
-        "targets": plan.targets,
-        "models": list(plan.models),
-        "scopes": plan.scopes,
-        "settings": plan.settings,
-        "environment": about,
-    }
-    store.write(NAME, seal(body, {}))

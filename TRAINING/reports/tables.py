@@ -77,6 +77,21 @@ class Entry:
     forest: Forest
     values: list[Value]
 
+    @classmethod
+    def of(cls, row: dict, order: Order, scale: Scale, values: list[Value]) -> Entry:
+        """The row of a model or a baseline, with the values to be shown behind its Sharpe ratio."""
+        baseline, low, high = row["kind"] == "baseline", row["sharpe_low"], row["sharpe_high"]
+        return cls(
+            rank=whole(row["rank"]),
+            model=text(row["model"]),
+            baseline=baseline,
+            colour="muted" if baseline else order.colour(text(row["model"])),
+            sharpe=typeset(number(row["sharpe"])),
+            interval="" if pd.isna(low) or pd.isna(high) else typeset(f"{number(low)} to {number(high)}"),
+            forest=Forest(scale.at(0.0), scale.at(row["sharpe"]), scale.at(low), scale.at(high)),
+            values=values,
+        )
+
 
 @dataclass(frozen=True)
 class Group:
@@ -129,21 +144,10 @@ def _shown(rows: pd.DataFrame) -> dict[str, Column]:
 
 
 def _entry(row: dict, leaderboard: pd.DataFrame, order: Order, columns: dict[str, Column], scale: Scale) -> Entry:
-    baseline = row["kind"] == "baseline"
-    low, high = row["sharpe_low"], row["sharpe_high"]
     values = [Value(column.label, cell(column, row[name]), name in MINOR) for name, column in columns.items()]
     values.append(Value("beats\u00a0on loss", tally(leaderboard, row, "loss")))
     values.append(Value("beats\u00a0on Sharpe", tally(leaderboard, row, "sharpe")))
-    return Entry(
-        rank=whole(row["rank"]),
-        model=text(row["model"]),
-        baseline=baseline,
-        colour="muted" if baseline else order.colour(text(row["model"])),
-        sharpe=typeset(number(row["sharpe"])),
-        interval="" if pd.isna(low) or pd.isna(high) else typeset(f"{number(low)} to {number(high)}"),
-        forest=Forest(scale.at(0.0), scale.at(row["sharpe"]), scale.at(low), scale.at(high)),
-        values=values,
-    )
+    return Entry.of(row, order, scale, values)
 
 
 def symbol_tables(units: pd.DataFrame, order: Order) -> tuple[list[Table], int]:

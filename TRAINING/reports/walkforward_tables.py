@@ -12,7 +12,7 @@ import pandas as pd
 from TRAINING.reports.columns import COLUMNS, DASH, Column, label_of, number, percent, text, three, typeset, whole, yes
 from TRAINING.reports.leaderboard import tally
 from TRAINING.reports.panels import Order
-from TRAINING.reports.tables import Entry, Forest, Group, Scale, Table, Value, cell, failures
+from TRAINING.reports.tables import Entry, Group, Scale, Table, Value, cell, failures
 
 EXTREME_SYMBOLS = 20  # best and worst ones that are shown
 STABLE_FEATURES = 15
@@ -98,8 +98,7 @@ def board_groups(board: pd.DataFrame) -> list[Group]:
 
 
 def _entry(row: dict, board: pd.DataFrame, order: Order, scale: Scale, shown: Sequence[str]) -> Entry:
-    baseline, low, high = row["kind"] == "baseline", row["sharpe_low"], row["sharpe_high"]
-    values = []
+    baseline, values = row["kind"] == "baseline", []
     for name in shown:
         column = COLUMNS[row["score_name"]] if name == "score" else _COLUMNS[name]
         written = "" if baseline and name == "dsr" else cell(column, row[name])
@@ -107,16 +106,7 @@ def _entry(row: dict, board: pd.DataFrame, order: Order, scale: Scale, shown: Se
     values.append(Value("beats on loss", tally(board, row, "loss")))
     values.append(Value("beats on Sharpe", tally(board, row, "sharpe")))
     values.append(Value("DM p", "" if baseline else typeset(_p_value(row["dm_p"]))))
-    return Entry(
-        rank=whole(row["rank"]),
-        model=text(row["model"]),
-        baseline=baseline,
-        colour="muted" if baseline else order.colour(text(row["model"])),
-        sharpe=typeset(number(row["sharpe"])),
-        interval="" if pd.isna(low) or pd.isna(high) else typeset(f"{number(low)} to {number(high)}"),
-        forest=Forest(scale.at(0.0), scale.at(row["sharpe"]), scale.at(low), scale.at(high)),
-        values=values,
-    )
+    return Entry.of(row, order, scale, values)
 
 
 def _board_reasons(rows: pd.DataFrame) -> list[str]:

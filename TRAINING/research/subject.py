@@ -21,7 +21,7 @@ from DATA_PROCESSING.labels import label_end_of, task_of
 from DATA_PROCESSING.sessions import row_sessions, without_zone
 from TRAINING.evaluation.splits import Windows, core_windows, split_dates
 from TRAINING.phases.inputs import Inputs, open_inputs
-from TRAINING.walkforward.panel import LabeledPanel, join_tables
+from TRAINING.walkforward.panel import LabeledPanel, join_symbols
 
 LONGEST = 20_000  # rows of one symbol at most, the last ones
 
@@ -171,7 +171,7 @@ def of_inputs(inputs: Inputs, split: dict, cuts: tuple[np.datetime64, np.datetim
     held = [name for name in names if inputs.panel is None or name in inputs.panel.bars]
     return Subject(
         source=inputs.source,
-        table=join_tables(tables),
+        table=join_symbols(tables),
         sessions=inputs.sessions,
         targets=(),
         split=split,

@@ -11,10 +11,10 @@ import pandas as pd
 
 from CONFIG.errors import ConfigError, DataError
 from DATA_PROCESSING.sessions import sessions_per_year
+from TRAINING.evaluation.baselines import BUY_AND_HOLD
 from TRAINING.evaluation.metrics import row_loss
 from TRAINING.evaluation.portfolio import by_session, portfolio
 from TRAINING.evaluation.significance import default_block
-from TRAINING.walkforward.fold import BUY_AND_HOLD
 from TRAINING.walkforward.results import WalkForwardResults
 
 _WINDOWS = ("train_days", "test_days", "step_days", "mode", "embargo_sessions")

@@ -14,15 +14,15 @@ from DATA_PROCESSING.columns import target_columns
 from DATA_PROCESSING.labels import label_end_of
 from DATA_PROCESSING.sessions import without_zone
 from TRAINING.evaluation.folds import Fold, walk_forward_folds
+from TRAINING.evaluation.metrics import SCORES
+from TRAINING.model_fun.base import find_task
 from TRAINING.model_fun.registry import MODELS
 from TRAINING.runs.threads import quick_switches
 from TRAINING.walkforward.checkpoint import Checkpoint
-from TRAINING.walkforward.fold import Outcome, Work, find_task, run_fold
+from TRAINING.walkforward.fold import Outcome, Work, run_fold
 from TRAINING.walkforward.panel import LabeledPanel
 from TRAINING.walkforward.results import WalkForwardResults, check_metrics, collect
 from TRAINING.walkforward.trading import Trading
-
-SCORES = {"binary": ("auc", "log_loss"), "regression": ("rank_ic", "rmse")}
 
 
 class Interrupted(BarzooError):

@@ -8,13 +8,11 @@ import numpy as np
 
 from CONFIG.errors import BarzooError, DataError
 from DATA_PROCESSING.dataset import Dataset
-from DATA_PROCESSING.labels import sample_weights, task_of
-from TRAINING.evaluation.baselines import baseline_predictions
+from DATA_PROCESSING.labels import sample_weights
+from TRAINING.evaluation.baselines import BUY_AND_HOLD, baseline_predictions
 from TRAINING.evaluation.folds import Fold
 from TRAINING.evaluation.splits import purged_tail
 from TRAINING.model_fun.registry import trainer_class
-
-BUY_AND_HOLD = "buy_and_hold"
 
 
 @dataclass(frozen=True)
@@ -164,17 +162,3 @@ def _weights(work: Work, rows: np.ndarray) -> np.ndarray | None:
         begin, end = work.session[rows[own]], work.label_session[rows[own]]
         weights[own] = sample_weights(kind, begin, end, age[own], work.settings["half_life"])
     return weights / weights.mean()
-
-
-def find_task(target: str, y: np.ndarray, asked: str) -> str:
-    """The task of a target, which the model's configuration must not change.
-
-    Raises
-    ------
-    DataError
-        It asks for another task.
-    """
-    task = task_of(target, y[~np.isnan(y)])
-    if asked not in ("auto", task):
-        raise DataError(f"the configuration asks for task: {asked}, but {target} is {task}; leave it at auto")
-    return task

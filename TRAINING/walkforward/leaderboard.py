@@ -11,7 +11,7 @@ import pandas as pd
 from CONFIG.errors import ConfigError
 from TRAINING.evaluation.comparison import diebold_mariano
 from TRAINING.evaluation.information import information
-from TRAINING.evaluation.metrics import score_predictions
+from TRAINING.evaluation.metrics import SCORES, score_predictions
 from TRAINING.evaluation.overfitting import backtest_overfitting, effective_trials
 from TRAINING.evaluation.portfolio import score_portfolio
 from TRAINING.evaluation.sharpe import ReturnMoments, deflated_sharpe, probabilistic_sharpe, return_moments
@@ -19,7 +19,6 @@ from TRAINING.evaluation.significance import beats, bootstrap_interval
 from TRAINING.reports.leaderboard import rank
 from TRAINING.walkforward.contest import Contest
 
-SCORE = {"binary": ("auc", "log_loss"), "regression": ("rank_ic", "rmse")}
 COMPARISON = (
     "target", "model", "rival", "kind", "rival_loss", "loss_gain", "loss_low", "loss_high", "better_loss",
     "dm_statistic", "dm_p", "sharpe_gain", "sharpe_low", "sharpe_high", "better_sharpe", "reason",
@@ -84,7 +83,7 @@ def leaderboard(
 
 def _row(contest: Contest, name: str, known: dict) -> tuple[dict, ReturnMoments]:
     rows, sessions = contest.of_model(name), contest.sessions[contest.sessions["model"] == name]
-    score_name, loss_name = SCORE[contest.task]
+    score_name, loss_name = SCORES[contest.task]
     row = {
         "model": name,
         "target": contest.target,

@@ -162,10 +162,10 @@ def _from_files(source: Path) -> pd.DataFrame:
             f"{source}: no labeled table; make them with `barzoo data build SOURCE --output-dir {source}`, "
             "or give bars to `barzoo walkforward`"
         )
-    return join_tables(tables)
+    return join_symbols(tables)
 
 
-def join_tables(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def join_symbols(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Labeled tables of several symbols in one, with a column ``symbol``.
 
     Raises

@@ -11,8 +11,10 @@ import pandas as pd
 from DATA_PROCESSING.labels import label_end_of, label_of
 from DATA_PROCESSING.sessions import sessions_per_year
 from TRAINING.evaluation.backtest import backtest, cross_sections, signals
+from TRAINING.evaluation.baselines import BUY_AND_HOLD
 from TRAINING.evaluation.metrics import MONEY_METRICS, score_money, score_predictions
-from TRAINING.walkforward.fold import BUY_AND_HOLD, Work
+from TRAINING.evaluation.portfolio import session_means
+from TRAINING.walkforward.fold import Work
 from TRAINING.walkforward.panel import LabeledPanel
 
 MONEY = ("position", "position_change", "asset_return", "net_return")
@@ -166,17 +168,6 @@ class Trading:
             sections = cross_sections(part["symbol"], self.work.session[rows], part["timestamp"])
         limits = {key: settings[key] for key in ("upper", "lower", "rank_share")}
         return signals(settings["rule"], prediction, self.rule, threshold=threshold, sections=sections, **limits)
-
-
-def session_means(session: np.ndarray, symbol: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Per session the mean over symbols of the sum over a symbol's bars, in time order."""
-    _, bar = np.unique(session * (symbol.max() + 1) + symbol, return_inverse=True)
-    sums, of_session = np.bincount(bar, values), np.empty(bar.max() + 1, np.int64)
-    of_session[bar] = session
-    of_session -= of_session[0]
-    counts = np.bincount(of_session)
-    present = counts > 0
-    return np.bincount(of_session, sums)[present] / counts[present]
 
 
 def _places(symbol: np.ndarray) -> list[np.ndarray]:
