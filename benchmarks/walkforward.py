@@ -94,7 +94,7 @@ def main() -> None:
     zoo = load_model_config("lightgbm", overrides={"n_estimators": options.trees, "early_stopping_rounds": 0})
     jobs = cpu_count()
     results = engine.run("lightgbm", config, jobs=jobs)
-    rows = results.predictions[results.predictions["name"] == "lightgbm"].set_index("timestamp")["prediction"]
+    rows = results.predictions[results.predictions["model"] == "lightgbm"].set_index("timestamp")["prediction"]
     equal = np.abs(rows.to_numpy() - loop(table, engine, own).to_numpy()).max()
     neighbour = multiprocessing.get_context("spawn").Process(target=burn, daemon=True)
     if options.busy:

@@ -28,7 +28,7 @@ def check_walks(folder: Path, subject: Subject) -> Check:
     for path in sorted((folder / "results").glob("*/*/*")):
         place, results = "/".join(path.parts[-3:]), WalkForwardResults.load(path)
         folds = results.folds[results.folds["status"] == "done"]
-        made = results.predictions[results.predictions["name"] == results.manifest["model"]]
+        made = results.predictions[results.predictions["model"] == results.manifest["model"]]
         found = {
             "windows": _wrong_windows(folds),
             "predictions outside the test window of their fold": _outside(folds, made),

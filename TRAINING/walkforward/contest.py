@@ -50,7 +50,7 @@ class Contest:
         about, parts = next(iter(results.values())).manifest, {}
         several_scopes = _several_scopes(results.values())
         for model, result in results.items():
-            for name, rows in result.predictions.groupby("name", sort=False):
+            for name, rows in result.predictions.groupby("model", sort=False):
                 if name == result.manifest["model"]:
                     name = model
                 elif several_scopes and name != BUY_AND_HOLD:

@@ -38,11 +38,11 @@ class WalkForwardResults:
         A row per fold (and symbol, with a model per symbol): windows, sizes, status, and metrics of the whole test
         window for the model.
     predictions : DataFrame
-        A row per name (the model and the baselines) and bar of the stitched test windows.
+        A row per model (its baselines too) and bar of the stitched test windows.
     returns : DataFrame
-        Per name and session, the equal-weight portfolio.
+        Per model and session, the equal-weight portfolio.
     metrics : DataFrame
-        The metrics asked for, a row per name, the model first; NaN where undefined.
+        The metrics asked for, a row per model and baseline, the model first; NaN where undefined.
     importance : DataFrame
         ``fold, symbol, feature, importance``.
     manifest : dict
@@ -157,7 +157,7 @@ def collect(trading: Trading, metrics: list[str], outcomes: list[tuple[Fold, str
     return WalkForwardResults(
         folds=_folds(trading, outcomes),
         predictions=predictions,
-        returns=portfolio(predictions, ("name",)),
+        returns=portfolio(predictions, ("model",)),
         metrics=pd.DataFrame(
             {name: [values.get(metric, np.nan) for metric in metrics] for name, (values, _) in scored.items()}, metrics
         ).T,

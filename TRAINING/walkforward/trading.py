@@ -114,7 +114,7 @@ class Trading:
         number = np.full(len(bars.active), -1)
         number[bars.predicted] = fold
         columns = {
-            "name": bars.name,
+            "model": bars.name,
             "symbol": part["symbol"].to_numpy(object),
             "timestamp": part["timestamp"].array,
             "session": self.panel.sessions[self.work.session[part.index]].astype("datetime64[ns]"),

@@ -21,7 +21,7 @@ def config(small) -> dict:
 
 
 def model_rows(results: WalkForwardResults, name: str = "lightgbm") -> pd.DataFrame:
-    return results.predictions[results.predictions["name"] == name]
+    return results.predictions[results.predictions["model"] == name]
 
 
 def obvious_loop(panel: pd.DataFrame, config: dict, target: str, embargo: int = 0, mode: str = "rolling") -> pd.Series:
@@ -138,7 +138,7 @@ def test_money_is_one_backtest_over_the_stitched_bars(panel, config):
             signal = np.ones(len(rows)) if name == "buy_and_hold" else np.sign(rows["prediction"])
             expected = backtest(rows["close"], signal, horizon, settings["execution_lag"], settings["cost_bps"])
             assert rows["net_return"].to_numpy() == pytest.approx(expected.net_return, abs=1e-15)
-    returns = results.returns[results.returns["name"] == "lightgbm"].set_index("session")["net_return"]
+    returns = results.returns[results.returns["model"] == "lightgbm"].set_index("session")["net_return"]
     mean = model_rows(results).groupby("session")["net_return"].mean()
     assert returns.to_numpy() == pytest.approx(mean.to_numpy(), abs=1e-15)
 

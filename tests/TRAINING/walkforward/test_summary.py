@@ -83,7 +83,7 @@ def test_targets_stand_by_themselves(summary: Summary) -> None:
 
 def test_intervals_and_deflation_are_those_of_the_returns(summary: Summary, results: dict) -> None:
     nets = {
-        key: result.returns.query("name == @key[0]").set_index("session")["net_return"].dropna()
+        key: result.returns.query("model == @key[0]").set_index("session")["net_return"].dropna()
         for key, result in results.items()
     }
     moments = {key: return_moments(net) for key, net in nets.items() if len(net)}
@@ -118,7 +118,7 @@ def test_comparisons_are_those_of_loops(summary: Summary, results: dict) -> None
     rows = results["lightgbm", "fwd_ret_5"].predictions
     losses: dict[str, dict] = {"lightgbm": {}, "ridge": {}}
     for name, by_session in losses.items():
-        own = rows[(rows["name"] == name) & rows["y"].notna() & (rows["fold"] >= 0)]
+        own = rows[(rows["model"] == name) & rows["y"].notna() & (rows["fold"] >= 0)]
         for session, part in own.groupby("session"):
             by_session[session] = np.mean([(y - p) ** 2 for y, p in zip(part["y"], part["prediction"], strict=True)])
     ours, theirs = ([values[day] for day in sorted(values)] for values in losses.values())
@@ -213,7 +213,7 @@ def test_information_through_time_of_many_symbols_is_that_of_each_session(result
     manifest = result.manifest | {"symbols": list("ABCDEFG")}
     many = replace(result, predictions=pd.concat(copies, ignore_index=True), manifest=manifest)
     found = summarise([many]).information.query("model == 'lightgbm'")
-    rows = many.predictions.query("name == 'lightgbm' and fold >= 0").dropna(subset="y")
+    rows = many.predictions.query("model == 'lightgbm' and fold >= 0").dropna(subset="y")
     by_session = [spearmanr(part["y"], part["prediction"]).statistic for _, part in rows.groupby("session")]
     assert found["rank_ic"].iloc[-1] == pytest.approx(np.mean(by_session[-found["sessions"].iloc[0] :]))
 
@@ -239,7 +239,7 @@ def test_a_model_without_importance_has_none(results: dict) -> None:
 
 def test_the_band_holds_resampled_growths(summary: Summary, results: dict) -> None:
     band = summary.bands.query("target == 'y_will_peak'")
-    returns = results["lightgbm", "y_will_peak"].returns.query("name == 'lightgbm'")["net_return"].to_numpy()
+    returns = results["lightgbm", "y_will_peak"].returns.query("model == 'lightgbm'")["net_return"].to_numpy()
     assert (band["low"] < band["high"]).all()
     first = band.iloc[0]
     assert first["low"] >= 1 + returns.min()
@@ -251,7 +251,7 @@ def test_the_band_holds_resampled_growths(summary: Summary, results: dict) -> No
 
 def test_calibration_counts_every_labelled_row(summary: Summary, results: dict) -> None:
     for model, target in results:
-        rows = results[model, target].predictions.query("name == @model and fold >= 0").dropna(subset="y")
+        rows = results[model, target].predictions.query("model == @model and fold >= 0").dropna(subset="y")
         bins = summary.calibration.query("target == @target and model == @model")
         assert bins["rows"].sum() == len(rows)
         mean = np.average(bins["observed"].astype(float), weights=bins["rows"].astype(float))
@@ -345,7 +345,7 @@ def test_bars_in_no_fold_are_not_scored(panel: pd.DataFrame) -> None:
     assert result.predictions.loc[outside, "y"].notna().any()  # where positions end
     summary = summarise([result])
     scores = summary.symbols.query("symbol == 'A' and model == 'lightgbm'").iloc[0]
-    rows = result.predictions[~outside].query("symbol == 'A' and name == 'lightgbm'").dropna(subset="y")
+    rows = result.predictions[~outside].query("symbol == 'A' and model == 'lightgbm'").dropna(subset="y")
     assert scores["rank_ic"] == pytest.approx(spearmanr(rows["y"], rows["prediction"]).statistic)
     assert summary.fold_scores["fold"].min() == 0
 
