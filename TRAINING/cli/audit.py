@@ -35,7 +35,8 @@ def audit(
     from CONFIG.errors import ConfigError
     from DATA_PROCESSING.atomic import write_atomically
     from TRAINING.research.audit import audit as audit_source
-    from TRAINING.research.runs import is_run
+    from TRAINING.phases.walkforward import write_audited_report
+    from TRAINING.research.runs import is_run, is_walk
 
     path = output or (Path(source) / "audit.json" if is_run(source) else None)
     try:
@@ -53,6 +54,8 @@ def audit(
         )
         if path is not None:
             write_atomically(path, report.to_json() + "\n")
+        if is_walk(source):
+            write_audited_report(Path(source), report.frame())
     except OSError as error:
         raise ConfigError(f"{path}: cannot write there ({error.strerror}); choose another --output") from error
     if as_json:
@@ -61,6 +64,8 @@ def audit(
         _show(report)
         if path is not None:
             typer.echo(f"audit: {path}", err=True)
+        if is_walk(source):
+            typer.echo(f"report: {Path(source) / 'report.html'}", err=True)
     raise typer.Exit(report.exit_code)
 
 

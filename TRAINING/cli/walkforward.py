@@ -16,19 +16,6 @@ EXAMPLES = (
     "--scope both  ·  barzoo walkforward tables/ --train-days 252 --step-days 21 --dry-run"
 )
 
-_SHOWN = (
-    "name",
-    "scope",
-    "auc",
-    "log_loss",
-    "rank_ic",
-    "sharpe",
-    "annual_return",
-    "max_drawdown",
-    "turnover",
-    "exposure",
-)
-
 
 def walkforward(
     source: str = typer.Argument(None, help="Bars or labeled tables, as for `barzoo train --input-dir`."),
@@ -140,18 +127,14 @@ def _show_plan(plan, as_json: bool) -> None:
 
 
 def _show_outcome(outcome, as_json: bool) -> None:
-    board = outcome.leaderboard()
+    from TRAINING.reports.leaderboard import leaderboard_table
+
     if as_json:
-        rows = json.loads(board.to_json(orient="records"))
-        typer.echo(
-            json.dumps({"run": str(outcome.folder), "leaderboard": rows, "failed": list(outcome.failed.values())})
-        )
+        board = json.loads(outcome.leaderboard.to_json(orient="records"))
+        failed = list(outcome.failed.values())
+        typer.echo(json.dumps({"run": str(outcome.folder), "leaderboard": board, "failed": failed}))
     elif not outcome.interrupted:
-        for target, part in board.groupby("target", sort=False):
-            shown = [name for name in _SHOWN if name in part and part[name].notna().any()]
-            rows = [tuple(_cell(value) for value in row) for row in part[shown].itertuples(index=False)]
-            console().print(f"\n{target}", markup=False)
-            console().print(make_table(shown, rows, right=shown[2:]))
+        console().print(leaderboard_table(outcome.leaderboard))
     for (model, target, scope), reason in outcome.failed.items():
         typer.echo(f"failed: {model} {target} {scope}: {reason}", err=True)
     for (model, target, scope), results in outcome.results.items():
@@ -165,9 +148,3 @@ def _show_outcome(outcome, as_json: bool) -> None:
     else:
         typer.echo(f"leaderboard: {outcome.folder / 'leaderboard.csv'}", err=True)
         typer.echo(f"report:      {outcome.folder / 'report.html'}", err=True)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "–" if value != value else f"{value:.3f}"
-    return str(value)

@@ -19,6 +19,7 @@ from DATA_PROCESSING.sessions import panel_sessions, row_sessions
 from DATA_PROCESSING.sources import read_panel
 from DATA_PROCESSING.sources.storage import safe_name
 from DATA_PROCESSING.symbols import symbol_of
+from TRAINING.runs.manifest import digest
 
 _FOR_READING = {"on_bad", "stale_sessions", "features_from", "columns", "tz"}  # two sources of the same bars may differ
 
@@ -63,6 +64,15 @@ class Inputs:
     def kind(self) -> str:
         """``bars`` (labeled by the run) or ``labeled tables``."""
         return "labeled tables" if self.builder is None else "bars"
+
+    @property
+    def history(self) -> str:
+        """The market history that trials are counted on: its symbols and when each begins.
+
+        More bars, an adjusted past, other features or another vendor do not make it another history.
+        """
+        begins = {symbol: str(about.sessions[0]) for symbol, about in self.symbols.items()}
+        return digest(begins)[:16]
 
     @property
     def panel(self) -> Panel | None:

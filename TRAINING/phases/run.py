@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import yaml
 
 from CONFIG.errors import ConfigError, DataError, IntegrityError
 from DATA_PROCESSING.labeled import label_panel
+from TRAINING.evaluation.sharpe import return_moments
 from TRAINING.phases.plan import Plan, Unit
 from TRAINING.phases.results import Results, collect
 from TRAINING.phases.unit import UnitResult, run_batch
 from TRAINING.reports.leaderboard import leaderboard_csv
+from TRAINING.runs.ledger import Ledger, Trial
 from TRAINING.runs.lock import locked
-from TRAINING.runs.manifest import NAME, environment, read_sealed, seal
+from TRAINING.runs.manifest import NAME, digest, environment, read_sealed, seal
 from TRAINING.runs.store import RunFolder
 from TRAINING.runs.threads import quick_switches
 
@@ -106,7 +109,6 @@ def run_plan(
         with logged(folder / "log.txt"):
             more = {
                 "windows": plan.windows,
-                "tables": {symbol: about.fingerprint for symbol, about in sorted(plan.inputs.symbols.items())},
                 "settings": plan.inputs.settings,
             }
             write_papers(store, plan, plan.phase, more)
@@ -159,20 +161,34 @@ def check_same_plan(store: RunFolder, plan: Plan) -> None:
 
 
 def write_papers(store: RunFolder, plan: Plan, phase: str, more: dict) -> None:
-    """Write what a run does and with what: its configuration, the environment, and a manifest with ``more``."""
+    """Write what a run does and with what: its configuration, the environment, and a manifest with ``more``.
+
+    The manifest holds all that the run can be repeated from, `TRAINING.phases.rerun`: the configuration as resolved,
+    the source and the folder that it is relative to, and of each symbol the table's fingerprint and the extent.
+    """
     store.write("config.resolved.yaml", yaml.safe_dump({"models": plan.models, **plan.settings}, sort_keys=False))
     about = environment()
     store.write("env.json", seal(about, {}))
+    symbols = sorted(plan.inputs.symbols.items())
     body = {
         "run_id": plan.run_id,
         "plan": plan.identity,
         "phase": phase,
         "source": plan.inputs.source,
+        "folder": str(Path.cwd()),
         "targets": plan.targets,
         "models": list(plan.models),
+        "config": {"models": plan.models, **plan.settings},
+        "tables": {symbol: known.fingerprint for symbol, known in symbols},
+        "bars": {symbol: _extent(known.sessions) for symbol, known in symbols},
         "environment": about,
     }
     store.write(NAME, seal(body | more, {}))
+
+
+def _extent(sessions: np.ndarray) -> dict[str, object]:
+    """How many bars a symbol has, and the sessions of the first and the last."""
+    return {"rows": len(sessions), "first": str(sessions.min()), "last": str(sessions.max())}
 
 
 def _label(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> None:
@@ -234,10 +250,27 @@ def _record(store: RunFolder, result: UnitResult) -> None:
 def _write_results(store: RunFolder, plan: Plan, results: Results) -> None:
     from TRAINING.phases.summary import draw, render
 
+    ledger_of(store, plan.inputs.history).add(_trials(store, plan, results))
     store.write("leaderboard.csv", leaderboard_csv(results.leaderboard))
     store.write("units.csv", results.units.to_csv(index=False, lineterminator="\n"))
     store.write("report.html", render(plan, results))
     store.write("summary.png", draw(plan, results))
+
+
+def ledger_of(store: RunFolder, history: str) -> Ledger:
+    """The trials on a market history by all runs whose folders lie beside each other."""
+    return Ledger(store.path.parent / "ledger", history)
+
+
+def _trials(store: RunFolder, plan: Plan, results: Results) -> Iterator[Trial]:
+    """Every model on every target is one that could have been chosen."""
+    features = digest(sorted({name for about in plan.inputs.symbols.values() for name in about.features}))
+    for (model, target), part in results.returns.groupby(["model", "target"], observed=True):
+        if model in plan.models:
+            config = digest({"config": plan.models[model], "settings": plan.settings, "windows": plan.windows})
+            moments = return_moments(part["net_return"])
+            yield Trial(store.path.name, model, target, config, features,
+                        sharpe=moments.sharpe, sessions=moments.periods)  # fmt: skip
 
 
 @contextmanager

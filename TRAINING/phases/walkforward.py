@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import ConfigError, DataError, did_you_mean
 from DATA_PROCESSING.labeled import label_panel
+from DATA_PROCESSING.labels import label_of
 from TRAINING import __version__
+from TRAINING.evaluation.sharpe import return_moments
 from TRAINING.phases.inputs import Inputs
 from TRAINING.phases.plan import Request, named_targets, resolve_models
-from TRAINING.phases.run import Progress, check_same_plan, full_disk_is_said, logged, write_papers
+from TRAINING.phases.run import Progress, check_same_plan, full_disk_is_said, ledger_of, logged, write_papers
+from TRAINING.reports.leaderboard import complete, leaderboard_csv
 from TRAINING.reports.walkforward import write_report
+from TRAINING.runs.ledger import Trial
 from TRAINING.runs.lock import locked
-from TRAINING.runs.manifest import digest
+from TRAINING.runs.manifest import digest, read_sealed
 from TRAINING.runs.store import RunFolder
 from TRAINING.walkforward import WalkForwardEngine, WalkForwardResults
 from TRAINING.walkforward.engine import Interrupted
+from TRAINING.walkforward.gated import gate_results
 from TRAINING.walkforward.panel import LabeledPanel, join_symbols
 from TRAINING.walkforward.summary import summarise
 
@@ -73,8 +78,15 @@ class WalkPlan:
         return f"walkforward-{self.identity[:10]}"
 
     def units(self) -> Iterator[tuple[str, str, str]]:
-        """Model, target and scope of each walk."""
-        return ((m, target, scope) for target in self.targets for m in self.models for scope in self.scopes)
+        """Model, target and scope of each walk; those of gates that are no target come last."""
+        targets = dict.fromkeys([*self.targets, *self.settings["gates"]["targets"]])
+        return ((m, target, scope) for target in targets for m in self.models for scope in self.scopes)
+
+    def gated(self) -> list[str]:
+        """The targets whose positions pass through gates: those that are traded and no gates themselves."""
+        gates = self.settings["gates"]["targets"]
+        labels = {target: label_of(target) for target in self.targets if gates and target not in gates}
+        return [target for target, label in labels.items() if label and label.money_rule]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +100,15 @@ class WalkOutcome:
         By model, target and scope.
     failed : dict of (str, str, str) to str
         Those that could not be done, and why.
+    leaderboard : DataFrame
+        See `TRAINING.walkforward.leaderboard`; empty when it was interrupted.
     interrupted : bool
     """
 
     folder: Path
     results: dict[tuple[str, str, str], WalkForwardResults]
     failed: dict[tuple[str, str, str], str]
+    leaderboard: pd.DataFrame
     interrupted: bool
 
     @property
@@ -102,21 +117,6 @@ class WalkOutcome:
         folds = [results.folds for results in self.results.values()]
         failed = bool(self.failed) or any((frame["status"] == "failed").any() for frame in folds)
         return 130 if self.interrupted else 6 if failed else 0
-
-    def leaderboard(self) -> pd.DataFrame:
-        """A row per target, scope and name, with the metrics asked for; the best Sharpe ratio of a target first."""
-        parts = []
-        for (model, target, scope), results in self.results.items():
-            frame = results.metrics.rename_axis("name").reset_index()
-            kind = np.where(frame["name"] == model, "model", "baseline")
-            parts.append(frame.assign(target=target, scope=np.where(kind == "model", scope, ""), kind=kind))
-        if not parts:
-            return pd.DataFrame(columns=["target", "name", "kind", "scope"])
-        board = pd.concat(parts, ignore_index=True).drop_duplicates(["target", "name", "scope"])
-        order = [name for name in ("sharpe", "rank_ic", "auc") if name in board][:1]
-        board = board.sort_values(["target", *order, "name"], ascending=[True, *[False] * len(order), True])
-        first = ["target", "name", "kind", "scope"]
-        return board[[*first, *(column for column in board if column not in first)]].reset_index(drop=True)
 
 
 def make_walk_plan(
@@ -145,12 +145,29 @@ def make_walk_plan(
         raise ConfigError(f"--scope: {scope!r} is unknown{did_you_mean(str(scope), SCOPES)}")
     walk = load_run_config("walkforward", given, request.files)
     settings = {"walkforward": walk} | {
-        topic: load_run_config(topic, files=request.files) for topic in ("split", "backtest")
+        topic: load_run_config(topic, files=request.files) for topic in ("split", "backtest", "gates")
     }
     phases = load_run_config("phases", files=request.files)
     targets = named_targets(targets or phases["walkforward_targets"], inputs)
+    settings["gates"]["targets"] = _gates(settings["gates"]["targets"], inputs)
     scopes = ["pooled", "symbol"] if scope == "both" else [scope or walk["scope"]]
-    return WalkPlan(inputs, models, targets, scopes, settings | inputs.settings)
+    plan = WalkPlan(inputs, models, targets, scopes, settings | inputs.settings)
+    if settings["gates"]["targets"] and not plan.gated():
+        raise ConfigError(
+            f"gates: there are no positions to gate, got the targets {', '.join(targets)}; add one that is traded and "
+            "no gate itself, such as fwd_ret_5"
+        )
+    return plan
+
+
+def _gates(targets: list[str], inputs: Inputs) -> list[str]:
+    """Gates as the tables call them; a target of the user's own shows its task only when it is walked."""
+    named = named_targets(targets, inputs)
+    for target in named:
+        label = label_of(target)
+        if label and label.task != "binary":
+            raise ConfigError(f"gates: {target} is a {label.task}, and a gate needs a probability; name a binary target")
+    return named
 
 
 def read_labeled_panel(plan: WalkPlan, folder: Path | None) -> LabeledPanel:
@@ -163,7 +180,9 @@ def engine_of(plan: WalkPlan, panel: LabeledPanel, scope: str) -> WalkForwardEng
     """The engine of a plan, for one scope."""
     walk = plan.settings["walkforward"]
     names = ("train_days", "test_days", "step_days", "min_train_samples", "mode", "embargo_sessions")
-    return WalkForwardEngine(panel, **{name: walk[name] for name in names}, scope=scope, split=plan.settings["split"])
+    engine = WalkForwardEngine(panel, **{name: walk[name] for name in names}, scope=scope, split=plan.settings["split"])
+    engine.settings |= {name: walk[name] for name in ("calibration", "intervals")}
+    return engine
 
 
 def run_walk(
@@ -210,11 +229,12 @@ def run_walk(
 
 
 def _walk(plan: WalkPlan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> WalkOutcome:
-    write_papers(store, plan, "walkforward", {"scopes": plan.scopes, "settings": plan.settings})
+    more = {"scopes": plan.scopes, "settings": plan.settings, "history": plan.inputs.history}
+    write_papers(store, plan, "walkforward", more)
     if plan.inputs.builder is not None:
         with progress.stage("label", len(plan.inputs.symbols)) as step:
             label_panel(plan.inputs.builder, store.tables, jobs=jobs, on_step=step, stopped=stop.is_set)
-    results, failed, interrupted, first = {}, {}, stop.is_set(), None
+    walked, failed, interrupted, first = {}, {}, stop.is_set(), None
     panel = None if interrupted else read_labeled_panel(plan, store.tables)
     for model, target, scope in () if interrupted else plan.units():
         engine, place = engine_of(plan, panel, scope), Path(model, target, scope)
@@ -238,17 +258,95 @@ def _walk(plan: WalkPlan, store: RunFolder, jobs: int, progress: Progress, stop:
                 first = first or error
                 failed[model, target, scope] = str(error)
                 continue
-        found.save(store.path / "results" / place)
-        results[model, target, scope] = found
+        walked[model, target, scope] = found
+    results = {walk: found for walk, found in walked.items() if walk[1] in plan.targets}
+    if not interrupted:
+        results |= _gated(plan, walked, failed)
+    for walk, found in results.items():
+        found.save(Path(store.path, "results", *walk))
     if first is not None and not results and not interrupted:
         raise first
-    outcome = WalkOutcome(store.path, results, failed, interrupted)
+    board = complete(pd.DataFrame())
     if not interrupted:
-        store.write("leaderboard.csv", outcome.leaderboard().to_csv(index=False, lineterminator="\n"))
-        if results:
-            with progress.stage("report", 1) as step:
-                told = [f"{' '.join(walk)}: {reason}" for walk, reason in failed.items()]
-                summary = summarise(list(results.values()))
-                write_report(replace(summary, notes=[*summary.notes, *told]), store.path / "report.html")
-                step("report.html")
-    return outcome
+        told = [_metrics(*walk, found) for walk, found in results.items()]
+        told += [_metrics(*walk, None, reason) for walk, reason in failed.items()]
+        store.write("metrics.jsonl", "".join(f"{line}\n" for line in told))
+        with progress.stage("report", 1) as step:
+            board = _report(store, plan.inputs.history, results, failed)
+            step("report.html")
+    return WalkOutcome(store.path, results, failed, board, interrupted)
+
+
+def _gated(plan: WalkPlan, walked: dict, failed: dict) -> dict[tuple[str, str, str], WalkForwardResults]:
+    """The walks behind the gates of the same model and scope; where one of these failed, so do they."""
+    settings, results = plan.settings["gates"], {}
+    for (model, target, scope), found in walked.items():
+        if target not in plan.gated():
+            continue
+        name, gates = f"{model} gated", [(model, gate, scope) for gate in settings["targets"]]
+        if missing := [gate for gate in gates if gate not in walked]:
+            failed[name, target, scope] = f"its gate {missing[0][1]} failed: {failed[missing[0]]}"
+        else:
+            results[name, target, scope] = gate_results(found, [walked[gate] for gate in gates], settings)
+    return results
+
+
+def write_audited_report(folder: Path, audit: pd.DataFrame) -> None:
+    """Write the report of a walk-forward's folder again, with the verdicts of an audit.
+
+    Parameters
+    ----------
+    folder : Path
+    audit : DataFrame
+        ``check, verdict, reason``, a row per check.
+
+    Raises
+    ------
+    ConfigError
+        The run was not finished.
+    IntegrityError
+        One of its files is missing, truncated or edited.
+    LockedError
+        A run is using the folder.
+    """
+    store, results, failed = RunFolder(folder), {}, {}
+    with locked(folder):
+        manifest, _ = read_sealed(folder)
+        if not (folder / "metrics.jsonl").exists():
+            raise ConfigError(f"{folder}: the run was not finished, so it has no report yet; run it again to go on")
+        for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()):
+            walk = line["model"], line["target"], line["scope"]
+            if line["status"] == "done":
+                results[walk] = WalkForwardResults.load(Path(folder, "results", *walk))
+            else:
+                failed[walk] = line["reason"]
+        _report(store, manifest["history"], results, failed, audit)
+
+
+def _metrics(model: str, target: str, scope: str, found: WalkForwardResults | None, reason: str = "") -> str:
+    """A walk's line of metrics.jsonl."""
+    line = {"model": model, "target": target, "scope": scope, "status": "failed" if found is None else "done"}
+    line |= {"reason": reason} if found is None else {"metrics": json.loads(found.metrics.loc[model].to_json())}
+    return json.dumps(line)
+
+
+def _report(
+    store: RunFolder, history: str, results: dict, failed: dict, audit: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Count the results as trials, write leaderboard and report, and return the former."""
+    ledger = ledger_of(store, history)
+    ledger.add(_trial(store.path.name, *walk, found) for walk, found in results.items())
+    summary = summarise(list(results.values()), ledger.count(), audit, ledger.sharpes())
+    told = [f"{' '.join(walk)}: {reason}" for walk, reason in failed.items()]
+    write_report(replace(summary, notes=[*summary.notes, *told]), store.path / "report.html")
+    # What luck leaves of a result depends on what else was tried, so it is said in the report alone.
+    store.write("leaderboard.csv", leaderboard_csv(summary.leaderboard.drop(columns=["dsr", "dsr_reason", "trials"])))
+    return summary.leaderboard
+
+
+def _trial(run: str, model: str, target: str, scope: str, found: WalkForwardResults) -> Trial:
+    about = found.manifest
+    settings = {name: about[name] for name in ("config", "settings", "backtest")} | {"scope": scope}
+    moments = return_moments(found.returns.loc[found.returns["model"] == about["model"], "net_return"].dropna())
+    return Trial(run, model, target, digest(settings), digest(about["features"]),
+                 sharpe=moments.sharpe, sessions=moments.periods)  # fmt: skip

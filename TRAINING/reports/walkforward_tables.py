@@ -110,7 +110,8 @@ def _entry(row: dict, board: pd.DataFrame, order: Order, scale: Scale, shown: Se
 
 
 def _board_reasons(rows: pd.DataFrame) -> list[str]:
-    return _grouped((row["reason"], row["model"]) for row in rows.to_dict("records") if text(row["reason"]))
+    return _grouped((why, row["model"]) for row in rows.to_dict("records")
+                    for why in (text(row["reason"]), text(row.get("dsr_reason"))) if why)  # fmt: skip
 
 
 def _grouped(found: Iterable[tuple[str, str]]) -> list[str]:

@@ -33,6 +33,11 @@ def is_run(source: object) -> bool:
     return isinstance(source, str | Path) and (Path(source) / MANIFEST).is_file()
 
 
+def is_walk(source: object) -> bool:
+    """Whether a SOURCE is the folder of a walk-forward."""
+    return is_run(source) and read_sealed(Path(source))[0].get("phase") == "walkforward"
+
+
 def open_run(folder: Path, most_rows: int, on_read: Callable[[str], None] = lambda text: None) -> tuple[Subject, Check]:
     """Read what a run learnt from, and look at what it says of itself.
 

@@ -48,8 +48,8 @@ def leaderboard(
     DataFrame
         The fields of `TRAINING.reports.leaderboard`; ``information`` (mean rank IC), ``t_statistic`` and ``method``,
         see `TRAINING.evaluation.information`; ``psr`` and ``dsr``, the probabilities that the true Sharpe ratio is
-        above 0 and above what luck gives the best of so many ``trials``; ``rival``, the baseline with the lowest loss,
-        and ``dm_p``, the p-value of Diebold and Mariano's test against it. Each target is ranked by itself, by Sharpe
+        above 0 and above what luck gives the best of so many ``trials``, ``dsr_reason``; ``rival``, the baseline with
+        the lowest loss, and ``dm_p``, the p-value of Diebold and Mariano's test against it. Each target is ranked by itself, by Sharpe
         ratio or, where nothing is traded, by score; the target with the best model comes first.
 
     Raises
@@ -91,6 +91,7 @@ def _row(contest: Contest, name: str, known: dict) -> tuple[dict, ReturnMoments]
         "symbols": rows["symbol"].nunique(),
         "score_name": score_name,
         "loss_name": loss_name,
+        "dsr_reason": "",
     }
     reasons = []
     if rows["prediction"].notna().any():
@@ -119,7 +120,7 @@ def _deflate(row: dict, moments: ReturnMoments, trials: int, sharpes: Sequence[f
     deflated = deflated_sharpe(moments, trials, sharpes)
     row |= {"dsr": deflated.probability, "trials": trials}
     if np.isfinite(row.get("psr", np.nan)) and deflated.reason:
-        row["reasons"].append(f"dsr: {deflated.reason}")
+        row["dsr_reason"] = f"dsr: {deflated.reason}"
 
 
 def _compare(row: dict, comparisons: pd.DataFrame, rows: Iterable[dict]) -> None:

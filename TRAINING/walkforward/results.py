@@ -13,12 +13,15 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import ConfigError, did_you_mean
+from DATA_PROCESSING.sessions import sessions_per_year
+from TRAINING.conformal import INTERVAL_METRICS
 from TRAINING.evaluation.metrics import MONEY_METRICS, PREDICTION_METRICS
 from TRAINING.evaluation.portfolio import portfolio
 from TRAINING.runs.manifest import digest, environment, read_sealed
 from TRAINING.runs.store import write_sealed
 from TRAINING.walkforward.fold import RECORD
 from TRAINING.walkforward.trading import Trading
+from TRAINING.walkforward.uncertainty import add_intervals, calibrate_outcomes, interval_scores
 
 if TYPE_CHECKING:
     from TRAINING.evaluation.folds import Fold
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 _WINDOWS = ("train_start", "train_end", "test_start", "test_end")
 _FRAMES = ("folds", "predictions", "returns", "importance")
+_SCORES = PREDICTION_METRICS | {"regression": (*PREDICTION_METRICS["regression"], *INTERVAL_METRICS)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,8 @@ class WalkForwardResults:
     importance : DataFrame
         ``fold, symbol, feature, importance``.
     manifest : dict
-        What it was made from and with; ``reasons`` says why a metric is undefined.
+        What it was made from and with; ``reasons`` says why a metric is undefined, ``notes`` which folds are not
+        calibrated, and ``gates`` what each gate did.
     """
 
     folds: pd.DataFrame
@@ -116,12 +121,12 @@ def check_metrics(metrics: Sequence[str], task: str) -> list[str]:
     ConfigError
         One that is not.
     """
-    known = [row.name for row in (*PREDICTION_METRICS[task], *MONEY_METRICS)]
+    known = [row.name for row in (*_SCORES[task], *MONEY_METRICS)]
     if isinstance(metrics, str):
         raise ConfigError(f"metrics: expected a list of names, got {metrics!r}; write [{metrics!r}]")
     for name in metrics:
         if name not in known:
-            other = next((task for task, rows in PREDICTION_METRICS.items() if name in {r.name for r in rows}), None)
+            other = next((task for task, rows in _SCORES.items() if name in {r.name for r in rows}), None)
             cure = f"; it is one of {other} targets" if other else did_you_mean(str(name), known)
             raise ConfigError(f"metrics: no metric {name!r} of a {task} target{cure}")
     return list(dict.fromkeys(metrics))
@@ -130,12 +135,21 @@ def check_metrics(metrics: Sequence[str], task: str) -> list[str]:
 def collect(trading: Trading, metrics: list[str], outcomes: list[tuple[Fold, str, Outcome]]) -> WalkForwardResults:
     """Stitch the folds' predictions, trade them, and score both."""
     panel, work = trading.panel, trading.work
-    stitched = _stitch(trading, outcomes)
+    stitched, notes = _stitch(trading, outcomes), []
+    if work.task == "binary" and work.settings["calibration"] != "none":
+        outcomes, notes = calibrate_outcomes(trading, outcomes, stitched)
+        stitched = _stitch(trading, outcomes)
     bars = {name: trading.bars(name, rows, prediction, threshold)
             for name, (rows, prediction, threshold, _) in stitched.items()}  # fmt: skip
-    scored = {name: trading.scores(own) for name, own in bars.items()}
     predictions = pd.concat([trading.frame(own, stitched[name][3]) for name, own in bars.items()], ignore_index=True)
-    tested = predictions["session"].max().to_datetime64()
+    tested = np.unique(predictions["session"].to_numpy("datetime64[D]"))
+    scored = {name: trading.scores(own, sessions_per_year(tested)) for name, own in bars.items()}
+    if work.task == "regression":
+        coverage = work.settings["intervals"]
+        if coverage:
+            predictions = add_intervals(predictions, work.model_name, coverage)
+        for name, (values, reasons) in interval_scores(predictions, work.model_name, coverage, scored).items():
+            scored[name] = scored[name][0] | values, scored[name][1] | reasons
     manifest = {
         "model": work.model_name,
         "config": work.config,
@@ -147,12 +161,13 @@ def collect(trading: Trading, metrics: list[str], outcomes: list[tuple[Fold, str
         "features": list(work.data.X.columns),
         "symbols": panel.symbols,
         "sessions": [str(panel.sessions[0]), str(panel.sessions[-1])],
-        "untested_sessions": int((panel.sessions > tested).sum()),
+        "untested_sessions": int((panel.sessions > tested[-1]).sum()),
         "data": digest([item.hex() for item in panel.session_digests]),
         "environment": environment(),
         "reasons": {
             name: {k: why for k, why in reasons.items() if k in metrics} for name, (_, reasons) in scored.items()
         },
+        "notes": notes,
     }
     return WalkForwardResults(
         folds=_folds(trading, outcomes),

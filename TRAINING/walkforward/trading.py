@@ -129,8 +129,11 @@ class Trading:
         frame = pd.DataFrame(columns)[bars.active]
         return frame.sort_values(["symbol", "timestamp"], kind="stable", ignore_index=True)
 
-    def scores(self, bars: Bars) -> tuple[dict[str, float], dict[str, str]]:
-        """Every metric of a name's bars, NaN where undefined, and the reasons."""
+    def scores(self, bars: Bars, per_year: float | None = None) -> tuple[dict[str, float], dict[str, str]]:
+        """Every metric of a name's bars, NaN where undefined, and the reasons.
+
+        Money is annualised by ``per_year`` sessions, of the panel by default: few sessions tell a year badly.
+        """
         values, reasons = {}, {}
         here = bars.begin + np.flatnonzero(bars.predicted)
         if bars.name != BUY_AND_HOLD:
@@ -141,7 +144,8 @@ class Trading:
         active = bars.begin + np.flatnonzero(bars.active)
         money = {name: of[bars.active] for name, of in bars.money.items()}
         net = session_means(self.work.session[active], self.work.symbol[active], money["net_return"])
-        scored = score_money(net, money["position"], money["asset_return"], self.per_year, money["position_change"])
+        per_year = per_year or self.per_year
+        scored = score_money(net, money["position"], money["asset_return"], per_year, money["position_change"])
         return values | scored.values, reasons | scored.reasons
 
     @cached_property

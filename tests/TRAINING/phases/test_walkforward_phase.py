@@ -9,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from CONFIG.errors import ConfigError, DataError
+from CONFIG.errors import ConfigError, DataError, IntegrityError
 from TRAINING.phases.inputs import open_inputs
-from TRAINING.phases.plan import Request
-from TRAINING.phases.walkforward import make_walk_plan, run_walk
+from TRAINING.phases.plan import Request, make_plan
+from TRAINING.phases.run import run_plan
+from TRAINING.phases.walkforward import make_walk_plan, run_walk, write_audited_report
 from TRAINING.walkforward import WalkForwardResults
 
 WINDOWS = {"train_days": 200, "test_days": 40, "step_days": 40, "min_train_samples": 100}
@@ -62,8 +63,13 @@ def test_a_run_has_results_beside_the_baselines(walk_plan, tmp_path):
                                     for scope in ("pooled", "symbol")}  # fmt: skip
     board = pd.read_csv(tmp_path / "run" / "leaderboard.csv", keep_default_na=False)
     peaks = board[board["target"] == "y_will_peak"]
-    assert set(peaks["name"]) == {"lightgbm", "base_rate", "vol_ratio", "logistic", "buy_and_hold"}
-    assert sorted(peaks.loc[peaks["kind"] == "model", "scope"]) == ["pooled", "symbol"]
+    scoped = ("lightgbm", "base_rate", "vol_ratio", "logistic")
+    names = [f"{name} ({scope})" for name in scoped for scope in ("pooled", "symbol")]
+    assert set(peaks["model"]) == {*names, "buy_and_hold"}
+    assert set(peaks.loc[peaks["kind"] == "model", "model"]) == {"lightgbm (pooled)", "lightgbm (symbol)"}
+    for (model, target, scope), found in outcome.results.items():
+        row = board[(board["model"] == f"{model} ({scope})") & (board["target"] == target)].iloc[0]
+        assert float(row["sharpe"]) == pytest.approx(found.metrics.loc[model, "sharpe"], rel=1e-12)
     again = WalkForwardResults.load(tmp_path / "run" / "results" / "lightgbm" / "fwd_ret_5" / "pooled")
     pd.testing.assert_frame_equal(again.metrics, outcome.results["lightgbm", "fwd_ret_5", "pooled"].metrics)
 
@@ -79,6 +85,34 @@ def test_a_run_that_was_stopped_resumes_to_the_same_files(walk_plan, tmp_path):
     resumed = run_walk(walk_plan(), tmp_path / "half", jobs=2, progress=Quiet())
     assert resumed.exit_code == 0
     assert files(tmp_path / "half") == files(tmp_path / "whole")
+
+
+def test_every_run_on_a_history_counts(walk_plan, bars_folder, tmp_path):
+    first = run_walk(walk_plan(), tmp_path / "first", jobs=1, progress=Quiet())
+    again = run_walk(walk_plan(), tmp_path / "first", jobs=1, progress=Quiet())
+    other = run_walk(walk_plan(targets=("fwd_ret_5", "MFE")), tmp_path / "other", jobs=1, progress=Quiet())
+    request = Request("core", str(bars_folder), target="fwd_ret_5", variant="smoke")
+    run_plan(make_plan(request, open_inputs(request.source)), tmp_path / "core", jobs=1, progress=Quiet())
+    last = run_walk(walk_plan(), tmp_path / "first", jobs=1, progress=Quiet())
+    counted = [outcome.leaderboard["trials"].max() for outcome in (first, again, other, last)]
+    assert counted == [1, 1, 3, 5]  # two models on one target by the core phase
+    deflated = [outcome.leaderboard.set_index("model").loc["lightgbm", "dsr"] for outcome in (first, last)]
+    assert deflated[1] < deflated[0]
+    assert len(list((tmp_path / "ledger").glob("*.jsonl"))) == 1
+
+
+def test_an_audit_enters_the_report(walk_plan, tmp_path):
+    run = tmp_path / "run"
+    run_walk(walk_plan(targets=("fwd_ret_5", "y_will_peak")), run, jobs=2, progress=Quiet())
+    before = files(run)
+    verdicts = pd.DataFrame({"check": ["canary"], "verdict": ["passed"], "reason": ["6 of 6 planted leaks"]})
+    assert "6 of 6 planted leaks" not in (run / "report.html").read_text()
+    write_audited_report(run, verdicts)
+    assert "6 of 6 planted leaks" in (run / "report.html").read_text()
+    assert files(run) == before
+    (run / "results" / "lightgbm" / "fwd_ret_5" / "pooled" / "metrics.json").write_text("{}")
+    with pytest.raises(IntegrityError, match="metrics.json"):
+        write_audited_report(run, verdicts)
 
 
 def test_new_bars_go_to_the_same_folder(walk_plan, bars_folder, tmp_path):
@@ -131,7 +165,7 @@ def test_the_command(bars_folder, tmp_path, monkeypatch):
     done = CliRunner().invoke(app, [*common, "--json", "--jobs", "1"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
-    assert {row["name"] for row in told["leaderboard"]} == {"lightgbm", "mean", "vol_ratio", "ridge", "buy_and_hold"}
+    assert {row["model"] for row in told["leaderboard"]} == {"lightgbm", "mean", "vol_ratio", "ridge", "buy_and_hold"}
     assert Path(told["run"], "leaderboard.csv").exists()
     shown = CliRunner().invoke(app, common)
     assert "fwd_ret_5" in shown.stdout
