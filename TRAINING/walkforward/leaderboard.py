@@ -49,8 +49,8 @@ def leaderboard(
         The fields of `TRAINING.reports.leaderboard`; ``information`` (mean rank IC), ``t_statistic`` and ``method``,
         see `TRAINING.evaluation.information`; ``psr`` and ``dsr``, the probabilities that the true Sharpe ratio is
         above 0 and above what luck gives the best of so many ``trials``, ``dsr_reason``; ``rival``, the baseline with
-        the lowest loss, and ``dm_p``, the p-value of Diebold and Mariano's test against it. Each target is ranked by itself, by Sharpe
-        ratio or, where nothing is traded, by score; the target with the best model comes first.
+        the lowest loss, and ``dm_p``, the p-value of Diebold and Mariano's test against it. Each target is ranked by
+        itself, by Sharpe ratio or, where nothing is traded, by score; the target with the best model comes first.
 
     Raises
     ------
@@ -92,6 +92,9 @@ def _row(contest: Contest, name: str, known: dict) -> tuple[dict, ReturnMoments]
         "score_name": score_name,
         "loss_name": loss_name,
         "dsr_reason": "",
+        **dict.fromkeys(
+            ("score", "loss", "information", "t_statistic", "method", "psr", "dsr", "trials", "dm_p"), np.nan
+        ),
     }
     reasons = []
     if rows["prediction"].notna().any():

@@ -354,3 +354,10 @@ def test_losses_are_those_of_the_rows(traded: Contest) -> None:
     known = traded.rows[traded.rows["y"].notna() & traded.rows["prediction"].notna()]
     assert known["loss"].to_numpy() == pytest.approx(((known["y"] - known["prediction"]) ** 2).to_numpy())
     assert traded.rows.loc[traded.rows["fold"] < 0, "y"].isna().all()
+
+
+def test_what_nobody_trades_has_a_report_of_its_own(results: dict, tmp_path) -> None:
+    page = results["lightgbm", "MFE"].report(tmp_path)
+    assert "Nothing is traded" in page.read_text()
+    board = pd.read_csv(tmp_path / "report_tables" / "leaderboard.csv")
+    assert board[["psr", "dsr", "sharpe"]].isna().all(axis=None)
