@@ -77,7 +77,9 @@ class Dataset:
 
     def take(self, rows: np.ndarray) -> Dataset:
         """The rows that a mask or positions choose."""
-        return replace(self, X=self.X.iloc[rows], y=self.y.iloc[rows], rows=self.rows.take(rows))
+        X = self.X.iloc[rows]
+        y = pd.Series(self.y.array[rows], index=X.index, name=self.y.name)  # with one index, which is quick to compare
+        return replace(self, X=X, y=y, rows=self.rows.take(rows))
 
 
 def make_dataset(table: pd.DataFrame, target: str, symbol: str | None = None) -> Dataset:

@@ -203,8 +203,10 @@ def train_calibrated(
     return CalibratedClassifier(model, fit_calibration(tail.y, model.predict_proba(tail.X)[:, 1], method))
 
 
-def calibrate_folds(rows: pd.DataFrame, method: str = "sigmoid") -> tuple[pd.Series, dict[tuple[str, int], str]]:
-    """Calibrate the folds of a walk-forward, each by the predictions whose labels were known before it began.
+def fold_calibrations(
+    rows: pd.DataFrame, method: str = "sigmoid", fewest: int = 2
+) -> tuple[dict[tuple[str, int], Calibration], dict[tuple[str, int], str]]:
+    """Learn a map for each fold of a walk-forward from the predictions whose labels were known before it began.
 
     Parameters
     ----------
@@ -212,6 +214,41 @@ def calibrate_folds(rows: pd.DataFrame, method: str = "sigmoid") -> tuple[pd.Ser
         Predictions out of sample: ``model``, ``fold``, ``timestamp``, ``label_end``, ``y``, ``prediction``
         (probabilities), in any order. All symbols of a model share the map.
     method : {"sigmoid", "isotonic"}
+    fewest : int
+        Labelled predictions that a map needs.
+
+    Returns
+    -------
+    maps : dict of (model, fold) -> Calibration
+    reasons : dict of (model, fold) -> str
+        Why a fold has none, such as the first.
+    """
+    _method(method)
+    label_end, timestamp = without_zone(rows["label_end"]), without_zone(rows["timestamp"])
+    y, probability = _checked(rows["y"], rows["prediction"])
+    maps, reasons = {}, {}
+    for model, own in rows.groupby("model", observed=True).indices.items():
+        begins = pd.Series(timestamp[own]).groupby(rows["fold"].to_numpy()[own]).min()
+        for fold, begin in begins.items():
+            # A comparison with NaT is false, which leaves out rows whose label is never known.
+            known = own[(label_end[own] < begin.to_datetime64()) & ~np.isnan(y[own] + probability[own])]
+            if len(known) < fewest:
+                reasons[str(model), int(fold)] = f"{len(known)} labels were known before it; {fewest} are needed"
+                continue
+            try:
+                maps[str(model), int(fold)] = fit_calibration(y[known], probability[known], method)
+            except DataError as error:
+                reasons[str(model), int(fold)] = str(error)
+    return maps, reasons
+
+
+def calibrate_folds(rows: pd.DataFrame, method: str = "sigmoid") -> tuple[pd.Series, dict[tuple[str, int], str]]:
+    """Calibrate the folds of a walk-forward, each by the predictions whose labels were known before it began.
+
+    Parameters
+    ----------
+    rows, method
+        As for :func:`fold_calibrations`.
 
     Returns
     -------
@@ -220,19 +257,11 @@ def calibrate_folds(rows: pd.DataFrame, method: str = "sigmoid") -> tuple[pd.Ser
     reasons : dict of (model, fold) -> str
         Why a fold has none.
     """
-    _method(method)
-    label_end, timestamp = without_zone(rows["label_end"]), without_zone(rows["timestamp"])
-    y, probability = _checked(rows["y"], rows["prediction"])
-    calibrated, reasons = np.full(len(rows), np.nan), {}
-    for model, own in rows.groupby("model", observed=True).indices.items():
-        for fold, places in rows["fold"].iloc[own].groupby(rows["fold"].iloc[own].to_numpy()).indices.items():
-            inside = own[places]
-            # A comparison with NaT is false, which leaves out rows whose label is never known.
-            known = own[label_end[own] < timestamp[inside].min()]
-            try:
-                calibrated[inside] = fit_calibration(y[known], probability[known], method).apply(probability[inside])
-            except DataError as error:
-                reasons[str(model), int(fold)] = str(error)
+    maps, reasons = fold_calibrations(rows, method)
+    probability, calibrated = rows["prediction"].to_numpy(np.float64), np.full(len(rows), np.nan)
+    for (model, fold), inside in rows.groupby(["model", "fold"], observed=True).indices.items():
+        if (str(model), int(fold)) in maps:
+            calibrated[inside] = maps[str(model), int(fold)].apply(probability[inside])
     return pd.Series(calibrated, index=rows.index, name="prediction"), reasons
 
 

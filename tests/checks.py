@@ -33,6 +33,11 @@ def trained(model: str, X: pd.DataFrame, y: pd.Series, *validation, **overrides)
     return trainer_class(model)(config).train(X, y, *validation)
 
 
+def rounds_key(model: str) -> str:
+    """What a model calls its rounds: trees, or epochs of a net."""
+    return "n_estimators" if "n_estimators" in load_model_config(model) else "epochs"
+
+
 def skill(trainer: Trainer, X: pd.DataFrame, y: pd.Series) -> float:
     score = trainer.predict_score(X)
     return roc_auc_score(y, score) if trainer.task == "binary" else r2_score(y, score)
@@ -78,6 +83,17 @@ def test_same_seed_same_predictions(model: str, planted) -> None:
     first, second, other = (trained(model, X, y, seed=seed).predict_score(X) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
+
+
+@each_model
+def test_a_lean_trainer_predicts_the_same(model: str, planted) -> None:
+    X, y = planted
+    scores = []
+    for lean in (False, True):
+        trainer = trainer_class(model)(load_model_config(model, variant="smoke"))
+        trainer.lean = lean
+        scores.append(trainer.train(X[:400], y[:400], X[400:], y[400:]).predict_score(X))
+    np.testing.assert_array_equal(*scores)
 
 
 @each_model
@@ -191,8 +207,9 @@ def test_labels_are_checked(model: str, planted) -> None:
         trained(model, X, y.mask(np.arange(len(y)) < 3))
     with pytest.raises(DataError, match="X_val and y_val come together"):
         trained(model, X, y, X)
-    with pytest.raises(DataError, match="one target, got a table of 2"):
-        trained(model, X, pd.concat([y, y], axis=1))
+    if not trainer_class(model).many_targets:
+        with pytest.raises(DataError, match="one target, got a table of 2"):
+            trained(model, X, pd.concat([y, y], axis=1))
 
 
 @each_model
@@ -229,10 +246,11 @@ def test_estimator_serves_scikit_learn(model: str, planted) -> None:
     X, y = planted
     estimator = trained(model, X[:400], y[:400], X[400:], y[400:]).model
     assert clone(estimator).get_params() == estimator.get_params()
+    rounds = rounds_key(model)
     grid = GridSearchCV(
-        estimator, {"n_estimators": [5, 10], "max_depth": [2, 3]}, cv=2, scoring="neg_mean_squared_error"
+        estimator, {rounds: [5, 10], "learning_rate": [0.01, 0.03]}, cv=2, scoring="neg_mean_squared_error"
     )
-    assert grid.fit(X, y).best_params_["n_estimators"] in (5, 10)
+    assert grid.fit(X, y).best_params_[rounds] in (5, 10)
     selector = RFECV(estimator, step=4, cv=2, scoring="neg_mean_squared_error").fit(X, y)
     assert selector.support_[3], "the planted column is kept"
 
@@ -262,9 +280,10 @@ def test_importance_is_a_share(model: str, planted) -> None:
 @each_model
 def test_early_stopping_needs_validation_rows(model: str, planted) -> None:
     X, y = planted
-    rounds = {"n_estimators": 400, "learning_rate": 0.5, "early_stopping_rounds": 5}
+    most = 200
+    rounds = {rounds_key(model): most, "learning_rate": 0.5, "early_stopping_rounds": 5}
     without = trained(model, X[:400], y[:400], **rounds)
-    assert without.rounds == 400
+    assert without.rounds == most
     assert set(without.history) == {"train"}
     early = trained(model, X[:400], y[:400], X[400:], y[400:], **rounds)
     assert early.rounds < 100
@@ -355,10 +374,11 @@ def test_every_key_is_read(model: str, planted, monkeypatch: pytest.MonkeyPatch)
 @each_model
 def test_configuration_is_checked_and_completed(model: str, planted) -> None:
     X, y = planted
-    with pytest.raises(ConfigError, match="n_estimatorz.*did you mean 'n_estimators'"):
-        trainer_class(model)({"n_estimatorz": 5}).train(X, y)
-    partial = trainer_class(model)({"n_estimators": 5}).train(X, y)
-    assert partial.config == {**load_model_config(model), "n_estimators": 5}
+    rounds = rounds_key(model)
+    with pytest.raises(ConfigError, match=f"{rounds}z.*did you mean '{rounds}'"):
+        trainer_class(model)({f"{rounds}z": 5}).train(X, y)
+    partial = trainer_class(model)({rounds: 5}).train(X, y)
+    assert partial.config == {**load_model_config(model), rounds: 5}
 
 
 @each_model

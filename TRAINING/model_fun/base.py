@@ -140,9 +140,12 @@ class Trainer(ABC):
         self._check_trained()
         if target is not None and target != self.target:
             raise ConfigError(f"{self.name}: no target {target!r}{did_you_mean(target, [str(self.target)])}")
-        importance = pd.Series(self._importance(), index=self.features, dtype=float)
+        importance = np.asarray(self._importance(), dtype=float)
         total = importance.sum()
-        return (importance / (total if total > 0 else np.nan)).sort_values(ascending=False, kind="stable")
+        order = np.argsort(-importance, kind="stable")
+        return pd.Series(
+            importance[order] / (total if total > 0 else np.nan), np.array(self.features, dtype=object)[order]
+        )
 
     def fit_many(self, datasets: Sequence[tuple[Dataset, Dataset | None]]) -> list[Trainer | BarzooError]:
         """Train one model per (training, validation) pair, with this trainer's configuration.
@@ -165,7 +168,7 @@ class Trainer(ABC):
 
     # What a model writes for itself.
 
-    curves = True  # whether `history` is wanted: it takes an evaluation of all rows after every round
+    lean = False  # whether it only has to predict, which is faster: `history` and `model` may then be missing
     rounds: int | None = None  # rounds of training that predictions use, where the model has rounds
     _advice: ClassVar[str] = "give more rows or lower the model's minimum"
 
@@ -213,11 +216,11 @@ class Trainer(ABC):
         return columns
 
     def _check_values(self, X: pd.DataFrame, where: str) -> np.ndarray:
-        kinds = set(X.dtypes)
-        if not all(map(pd.api.types.is_numeric_dtype, kinds)):
+        if X.to_numpy().dtype.kind != "f":  # asking each column is slow
             text = [str(column) for column, dtype in X.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
-            raise DataError(f"{self.name}: {where} has columns that are not numbers: {', '.join(text[:5])}")
-        values = X.to_numpy(np.float32 if kinds == {np.dtype(np.float32)} else float)
+            if text:
+                raise DataError(f"{self.name}: {where} has columns that are not numbers: {', '.join(text[:5])}")
+        values = as_floats(X)
         if np.isfinite(values).all():
             return values
         for fault, broken in (("infinite", np.isinf(values)), ("missing", np.isnan(values))):
@@ -310,6 +313,12 @@ class Trainer(ABC):
             X = X[self.features]
         self._check_values(X, where)
         return X
+
+
+def as_floats(X: pd.DataFrame) -> np.ndarray:
+    """(n, features) float32 where all columns are, otherwise float64; shares memory with a frame of one kind."""
+    values = X.to_numpy()
+    return values if values.dtype in (np.float32, np.float64) else X.to_numpy(float)
 
 
 def find_task(target: str, y: np.ndarray, asked: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import BarzooError
-from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.base import Trainer, as_floats
 
 
 class _BoostingTrainer(Trainer):
@@ -19,7 +19,7 @@ class _BoostingTrainer(Trainer):
         """The library's scikit-learn estimator, after training (an artifact restores the native booster only)."""
         if not hasattr(self, "_estimator"):
             raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
+                f"{self.name}: no estimator; it exists after train, not in a lean model or one loaded from an artifact"
             )
         return self._estimator
 
@@ -43,44 +43,55 @@ class LightGBMTrainer(_BoostingTrainer):
     def _fit(self, X, y, X_val, y_val, rows) -> None:
         lightgbm = _import_lightgbm()
         config = self.config
-        estimator_class = lightgbm.LGBMClassifier if self.task == "binary" else lightgbm.LGBMRegressor
-        estimator = estimator_class(
-            n_estimators=config["n_estimators"],
-            learning_rate=config["learning_rate"],
-            num_leaves=config["num_leaves"],
-            max_depth=config["max_depth"],
-            min_child_samples=config["min_data_in_leaf"],
-            colsample_bytree=config["feature_fraction"],
-            subsample=config["bagging_fraction"],
-            subsample_freq=config["bagging_freq"],
-            reg_alpha=config["reg_alpha"],
-            reg_lambda=config["reg_lambda"],
-            random_state=config["seed"],
-            n_jobs=config["n_jobs"],
-            importance_type="gain",
-            max_bin=config["max_bin"],
-            force_col_wise=config["force_col_wise"],
-            deterministic=True,
-            verbose=-1,
-        )
-        y = y.astype(np.int64) if self.task == "binary" else y
+        parameters = {
+            "n_estimators": config["n_estimators"],
+            "learning_rate": config["learning_rate"],
+            "num_leaves": config["num_leaves"],
+            "max_depth": config["max_depth"],
+            "min_child_samples": config["min_data_in_leaf"],
+            "colsample_bytree": config["feature_fraction"],
+            "subsample": config["bagging_fraction"],
+            "subsample_freq": config["bagging_freq"],
+            "reg_alpha": config["reg_alpha"],
+            "reg_lambda": config["reg_lambda"],
+            "random_state": config["seed"],
+            "n_jobs": config["n_jobs"],
+            "max_bin": config["max_bin"],
+            "force_col_wise": config["force_col_wise"],
+            "deterministic": True,
+            "verbose": -1,
+        }
+        binary, weight = self.task == "binary", None if rows is None else rows.sample_weight
         stops = X_val is not None and bool(config["early_stopping_rounds"])
-        parts = {"train": (X, y)} if self.curves else {}
-        if stops or (self.curves and X_val is not None):
+        callbacks = [lightgbm.early_stopping(config["early_stopping_rounds"], verbose=False)] if stops else []
+        if self.lean:
+            # The library's own training without its estimator: the same trees, but no copies of frames, parameters and
+            # booster, which take a tenth of the time or more on a year of days. It knows these names as aliases.
+            train = lightgbm.Dataset(as_floats(X), y, weight=weight, feature_name=self.features)
+            validation = [train.create_valid(as_floats(X_val), y_val)] if stops else None
+            parameters |= {"objective": "binary" if binary else "regression"}
+            self._booster = lightgbm.train(
+                parameters, train, valid_sets=validation, callbacks=callbacks, keep_training_booster=True
+            )
+            self.history = {}
+            return
+        parts = {"train": (X, y.astype(np.int64) if binary else y)}
+        if X_val is not None:
             parts["validation"] = (X_val, y_val)
-        estimator.fit(
-            X,
-            y,
-            sample_weight=None if rows is None else rows.sample_weight,
-            eval_X=tuple(part for part, _ in parts.values()) or None,
-            eval_y=tuple(labels for _, labels in parts.values()) or None,
+        estimator = (lightgbm.LGBMClassifier if binary else lightgbm.LGBMRegressor)(
+            **parameters, importance_type="gain"
+        ).fit(
+            *parts["train"],
+            sample_weight=weight,
+            eval_X=tuple(part for part, _ in parts.values()),
+            eval_y=tuple(labels for _, labels in parts.values()),
             eval_names=list(parts),
-            callbacks=[lightgbm.early_stopping(config["early_stopping_rounds"], verbose=False)] if stops else [],
+            callbacks=callbacks,
         )
         self._estimator, self._booster = estimator, estimator.booster_
         self.history = {
             part: {metric: list(values) for metric, values in curves.items()}
-            for part, curves in (estimator.evals_result_ if parts else {}).items()
+            for part, curves in estimator.evals_result_.items()
         }
 
     def _best_rounds(self) -> int:
@@ -135,8 +146,8 @@ class XGBoostTrainer(_BoostingTrainer):
             early_stopping_rounds=config["early_stopping_rounds"] if stops else None,
         )
         y = y.astype(np.int64) if binary else y
-        parts = {"train": (X, y)} if self.curves else {}
-        if stops or (self.curves and X_val is not None):
+        parts = {} if self.lean else {"train": (X, y)}
+        if stops or (X_val is not None and not self.lean):
             parts["validation"] = (X_val, y_val)
         estimator.fit(
             X,

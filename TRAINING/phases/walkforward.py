@@ -166,7 +166,9 @@ def _gates(targets: list[str], inputs: Inputs) -> list[str]:
     for target in named:
         label = label_of(target)
         if label and label.task != "binary":
-            raise ConfigError(f"gates: {target} is a {label.task}, and a gate needs a probability; name a binary target")
+            raise ConfigError(
+                f"gates: {target} is a {label.task}, and a gate needs a probability; name a binary target"
+            )
     return named
 
 
@@ -179,10 +181,9 @@ def read_labeled_panel(plan: WalkPlan, folder: Path | None) -> LabeledPanel:
 def engine_of(plan: WalkPlan, panel: LabeledPanel, scope: str) -> WalkForwardEngine:
     """The engine of a plan, for one scope."""
     walk = plan.settings["walkforward"]
-    names = ("train_days", "test_days", "step_days", "min_train_samples", "mode", "embargo_sessions")
-    engine = WalkForwardEngine(panel, **{name: walk[name] for name in names}, scope=scope, split=plan.settings["split"])
-    engine.settings |= {name: walk[name] for name in ("calibration", "intervals")}
-    return engine
+    names = ("train_days", "test_days", "step_days", "min_train_samples", "mode", "embargo_sessions", "calibration",
+             "intervals")  # fmt: skip
+    return WalkForwardEngine(panel, **{name: walk[name] for name in names}, scope=scope, split=plan.settings["split"])
 
 
 def run_walk(
@@ -259,11 +260,12 @@ def _walk(plan: WalkPlan, store: RunFolder, jobs: int, progress: Progress, stop:
                 failed[model, target, scope] = str(error)
                 continue
         walked[model, target, scope] = found
+        if target in plan.targets:
+            found.save(store.path / "results" / place)
     results = {walk: found for walk, found in walked.items() if walk[1] in plan.targets}
-    if not interrupted:
-        results |= _gated(plan, walked, failed)
-    for walk, found in results.items():
+    for walk, found in ({} if interrupted else _gated(plan, walked, failed)).items():
         found.save(Path(store.path, "results", *walk))
+        results[walk] = found
     if first is not None and not results and not interrupted:
         raise first
     board = complete(pd.DataFrame())
@@ -346,7 +348,8 @@ def _report(
 
 def _trial(run: str, model: str, target: str, scope: str, found: WalkForwardResults) -> Trial:
     about = found.manifest
-    settings = {name: about[name] for name in ("config", "settings", "backtest")} | {"scope": scope}
+    walked = {name: value for name, value in about["settings"].items() if name != "intervals"}  # nobody trades them
+    settings = {"config": about["config"], "walkforward": walked, "backtest": about["backtest"], "scope": scope}
     moments = return_moments(found.returns.loc[found.returns["model"] == about["model"], "net_return"].dropna())
     return Trial(run, model, target, digest(settings), digest(about["features"]),
                  sharpe=moments.sharpe, sessions=moments.periods)  # fmt: skip

@@ -158,7 +158,8 @@ def _cards(board: pd.DataFrame) -> list[Card]:
     cards = []
     for card in verdict.cards(board):
         row = best.loc[card.target]
-        extra = (("deflated Sharpe", percent(row["dsr"], 0), f"of {number(row['trials'], 0)} trials"),)
+        counted = f"of {number(row['trials'], 0)} trial{'s' if row['trials'] > 1 else ''}"
+        extra = (("deflated Sharpe", percent(row["dsr"], 0), counted),)
         cards.append(replace(card, figures=card.figures + extra if pd.notna(row["dsr"]) else card.figures))
     return cards
 

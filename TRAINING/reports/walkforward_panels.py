@@ -12,7 +12,7 @@ from TRAINING.reports import plots, style
 from TRAINING.reports import walkforward_plots as pictures
 from TRAINING.reports.columns import COLUMNS, day, label_of, signed, three, whole
 from TRAINING.reports.panels import NO_SKILL, PLOTTED_MODELS, Key, Order, Panel
-from TRAINING.reports.reliability import reliability_diagram
+from TRAINING.reports.reliability import coverage_through_time, reliability_diagram
 from TRAINING.reports.walkforward_tables import STABLE_FEATURES
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def panels(summary: Summary) -> dict[str, list[Panel]]:
         "money": _equity(summary, order),
         "stability": _stability(summary, order),
         "information": _information(summary, order),
-        "calibration": _calibration(summary, order),
+        "calibration": [*_coverage(summary, order), *_calibration(summary, order)],
         "importance": _importance(summary, order),
         "costs": _costs(summary, order),
     }
@@ -155,6 +155,28 @@ def _calibration(summary: Summary, order: Order) -> list[Panel]:
                 label=f"Predicted against realised values of {name} on {target}",
             )  # fmt: skip
             found.append(Panel(name, f"{target} · {whole(part['rows'].sum())} rows", picture))
+    return found
+
+
+def _coverage(summary: Summary, order: Order) -> list[Panel]:
+    """Of the best models that have intervals; a legend where there are several."""
+    found = []
+    if "held" not in summary.returns:
+        return found
+    rows = summary.returns.dropna(subset="held").rename(columns={"held": "coverage"})
+    for target, groups in order.by_target(rows[["target", "model", "session", "coverage", "width"]]).items():
+        colours = {model: order.colour(model) for model, _ in groups[:PLOTTED_MODELS]}
+        lines = pd.concat([part.iloc[:: -(-len(part) // pictures.POINTS)] for _, part in groups[:PLOTTED_MODELS]])
+        asked = summary.leaderboard.loc[summary.leaderboard["target"] == target, "asked"].max()
+        wide, narrow = (
+            coverage_through_time(
+                lines, colours, coverage=asked, name=f"coverage-{len(found)}{suffix}", narrow=bool(suffix),
+                label=f"Share of the labels of {target} that intervals held, and their mean width, through time",
+            )
+            for suffix in ("", "-narrow")
+        )  # fmt: skip
+        legend = tuple(Key(model, colour) for model, colour in colours.items())
+        found.append(Panel(target, "labels that intervals held, trailing sessions", wide, narrow, legend))
     return found
 
 

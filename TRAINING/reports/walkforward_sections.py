@@ -58,7 +58,8 @@ def sections(summary: Summary) -> dict[str, Section]:
             "Money",
             "An equal-weight portfolio over the symbols, after costs, beside buy and hold and the best other baseline. "
             "The shade holds 95 % of the histories that the best model's returns give when drawn again in blocks.",
-            empty="Nothing is traded: no target has a rule for it.",
+            tables.gates(summary.comparisons, order),
+            "Nothing is traded: no target has a rule for it.",
         ),
         "stability": Section(
             "Stability",
@@ -77,8 +78,11 @@ def sections(summary: Summary) -> dict[str, Section]:
             "Calibration",
             "Do predictions mean what they say?",
             "Tenths of the predictions against what came, of all folds. On the diagonal 30 % means 30 %; a flat line "
-            "carries no information.",
-            empty="No predictions could be put in bins.",
+            "carries no information. Intervals around values are to hold as many labels as was asked for, in wild "
+            "times as in calm ones.",
+            (*tables.calibration(summary.leaderboard, order),
+             *tables.coverage(summary.leaderboard, summary.years, order)),
+            "No predictions could be put in bins.",
         ),
         "importance": Section(
             "Features",

@@ -9,7 +9,20 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from TRAINING.reports.columns import COLUMNS, DASH, Column, label_of, number, percent, text, three, typeset, whole, yes
+from TRAINING.reports.columns import (
+    COLUMNS,
+    DASH,
+    Column,
+    label_of,
+    number,
+    percent,
+    short,
+    text,
+    three,
+    typeset,
+    whole,
+    yes,
+)
 from TRAINING.reports.leaderboard import tally
 from TRAINING.reports.panels import Order
 from TRAINING.reports.tables import Entry, Group, Scale, Table, Value, cell, failures
@@ -25,6 +38,14 @@ def _p_value(value: object) -> str:
 
 def _hundredths(value: object) -> str:
     return percent(value, 2)
+
+
+def _five(value: object) -> str:
+    return number(value, 5)
+
+
+def _basis_points(value: object) -> str:
+    return number(value * 1e4 if pd.notna(value) else value, 1)
 
 
 _COLUMNS = COLUMNS | {
@@ -55,6 +76,20 @@ _COLUMNS = COLUMNS | {
         Column("top", "in the first ten", percent),
         Column("rank_correlation", "mean rank correlation", number),
         Column("year", "year", text),
+        Column("expected_calibration_error", "calibration error", percent),
+        Column("miscalibration", "miscalibration", _five),
+        Column("discrimination", "discrimination", _five),
+        Column("uncertainty", "uncertainty", _five),
+        Column("asked", "to be held", percent),
+        Column("coverage", "held", percent),
+        Column("mean_width", "mean width", short),
+        Column("interval_score", "interval score", short),
+        Column("blocked", "blocked", whole),
+        Column("share", "of them", percent),
+        Column("unknown", "not predicted", whole),
+        Column("exposure_kept", "exposure kept", percent),
+        Column("return_blocked", "bps a bar of the blocked", _basis_points),
+        Column("return_kept", "of the kept", _basis_points),
         Column("beats_loss", "beats on loss", text),
         Column("beats_sharpe", "beats on Sharpe", text),
     )
@@ -153,7 +188,7 @@ def comparisons(frame: pd.DataFrame, order: Order) -> list[Listing]:
     names = ["model", "rival", "loss_gain", "loss_low", "loss_high", "better_loss", "dm_p", "sharpe_gain", "sharpe_low",
              "sharpe_high", "better_sharpe"]  # fmt: skip
     found = []
-    for target, rows in _by_target(frame, order):
+    for target, rows in _by_target(frame[frame["kind"] != "gate"], order):
         losses = ["loss_gain", "loss_low", "loss_high"]
         rows = rows.assign(
             better_loss=rows["better_loss"].where(rows["loss_gain"].notna()),
@@ -197,6 +232,34 @@ def fold_wins(wins: pd.DataFrame, order: Order) -> list[Listing]:
         heads = [("model", False), ("measure", False), *((rival, True) for rival in rivals)]
         found.append(Listing(f"{target}: folds in which a model is better than each baseline", heads, body))
     return found
+
+
+def gates(comparisons: pd.DataFrame, order: Order) -> list[Listing]:
+    """Per target what each gate did to the positions of a model."""
+    names = ["model", "gate", "rule", "side", "rows", "blocked", "share", "unknown", "exposure_kept", "return_blocked",
+             "return_kept"]  # fmt: skip
+    frame = comparisons[comparisons["kind"] == "gate"].rename(columns={"rival": "gate"})
+    return [table(rows, names, f"{target}: what each gate did to the positions")
+            for target, rows in _by_target(frame, order)]  # fmt: skip
+
+
+def calibration(board: pd.DataFrame, order: Order) -> list[Listing]:
+    """Per target how far probabilities can be relied on."""
+    names = ["model", "expected_calibration_error", "miscalibration", "discrimination", "uncertainty"]
+    if names[1] not in board:
+        return []
+    return [table(rows, names, f"{target}: probabilities and what came")
+            for target, rows in _by_target(board.dropna(subset=names[1]), order)]  # fmt: skip
+
+
+def coverage(board: pd.DataFrame, years: pd.DataFrame, order: Order) -> list[Listing]:
+    """Per target how many labels the intervals held, in all years and in each."""
+    if "coverage" not in board:
+        return []
+    names = ["model", "year", "asked", "coverage", "mean_width", "interval_score"]
+    both = [frame[["target", *names]].dropna(subset="coverage") for frame in (board.assign(year="all"), years)]
+    return [table(pd.concat([rows for _, rows in groups]), names, f"{target}: labels that the intervals held")
+            for target, groups in order.by_target(pd.concat(both)).items()]  # fmt: skip
 
 
 def agreement(frame: pd.DataFrame) -> list[Listing]:

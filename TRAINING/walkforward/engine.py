@@ -50,6 +50,10 @@ class WalkForwardEngine:
     scope : {"pooled", "symbol"}, optional
         One model over all symbols per fold, or one per symbol.
     embargo_sessions : int, optional
+    calibration : {"none", "sigmoid", "isotonic"}, optional
+        Of probabilities, fold by fold.
+    intervals : float, optional
+        Share of the labels that intervals around predicted values are to hold; 0 for none.
     split : dict, optional
         Keys of the run config ``split``: ``early_stopping``, and the weights of training rows.
 
@@ -75,6 +79,8 @@ class WalkForwardEngine:
         mode: str | None = None,
         scope: str | None = None,
         embargo_sessions: int | None = None,
+        calibration: str | None = None,
+        intervals: float | None = None,
         split: dict | None = None,
     ):
         given = {
@@ -85,6 +91,8 @@ class WalkForwardEngine:
             "mode": mode,
             "scope": scope,
             "embargo_sessions": embargo_sessions,
+            "calibration": calibration,
+            "intervals": intervals,
         }
         given = {name: value for name, value in given.items() if value is not None}
         self.settings = load_run_config("walkforward", given)
@@ -148,7 +156,10 @@ class WalkForwardEngine:
         if target not in target_columns(table.columns):
             raise ConfigError(f"no target {target!r} in the table{did_you_mean(target, target_columns(table.columns))}")
         work = self._work(model_name, config, target)
-        metrics = check_metrics(metrics or [*SCORES[work.task], *self.settings["metrics"]], work.task)
+        usual = [*SCORES[work.task], *self.settings["metrics"]]
+        if work.task == "regression" and self.settings["intervals"]:
+            usual += ["coverage", "interval_score"]
+        metrics = check_metrics(metrics or usual, work.task)
         ends = without_zone(table[label_end_of(target, table.columns)])
         horizon = self.panel.holding_bars(np.where(np.isnan(work.data.y), np.datetime64("NaT"), ends))
         if self.settings["train_days"] <= horizon:

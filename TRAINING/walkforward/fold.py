@@ -126,7 +126,7 @@ def _train(work: Work, train: np.ndarray, test: np.ndarray, record: dict) -> Out
     fitted = replace(fitted, rows=replace(fitted.rows, sample_weight=_weights(work, train[head])))
     X_test = work.data.X.iloc[test]
     trainer = trainer_class(work.model_name)(work.config)
-    trainer.curves = False
+    trainer.lean = True
     trainer.train(fitted.X, fitted.y, validation.X, validation.y, rows=fitted.rows)
     y = work.data.y.to_numpy(float)[train]
     baselines, missing = baseline_predictions(work.task, work.data.X.iloc[train], y, X_test)
@@ -146,7 +146,8 @@ def _train(work: Work, train: np.ndarray, test: np.ndarray, record: dict) -> Out
         "rounds": trainer.rounds,
         "notes": "; ".join([*trainer.notes, *(f"{name}: {reason}" for name, reason in missing.items())]),
     }
-    return Outcome(record, test, predictions, thresholds, {} if importance.isna().any() else importance.to_dict())
+    shares = dict(zip(importance.index, importance.to_numpy().tolist(), strict=True))
+    return Outcome(record, test, predictions, thresholds, {} if np.isnan(importance.to_numpy()).any() else shares)
 
 
 def _weights(work: Work, rows: np.ndarray) -> np.ndarray | None:

@@ -215,18 +215,12 @@ def _folds(trading: Trading, outcomes: list[tuple[Fold, str, Outcome]]) -> pd.Da
 
 
 def _importance(outcomes: list[tuple[Fold, str, Outcome]]) -> pd.DataFrame:
-    frames = [
-        pd.DataFrame({"feature": list(outcome.importance), "importance": list(outcome.importance.values())}).assign(
-            fold=fold.number, symbol=symbol
-        )
+    rows = [
+        (fold.number, symbol, feature, importance)
         for fold, symbol, outcome in outcomes
-        if outcome.importance
+        for feature, importance in outcome.importance.items()
     ]
-    columns = ["fold", "symbol", "feature", "importance"]
-    if not frames:
-        return pd.DataFrame(columns=columns)
-    whole = pd.concat(frames, ignore_index=True)[columns]
-    return whole.sort_values(
+    return pd.DataFrame(rows, columns=["fold", "symbol", "feature", "importance"]).sort_values(
         ["fold", "symbol", "importance", "feature"], ascending=[True, True, False, True], ignore_index=True
     )
 

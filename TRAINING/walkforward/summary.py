@@ -18,6 +18,13 @@ from TRAINING.reports.walkforward import Summary
 from TRAINING.runs.manifest import digest
 from TRAINING.walkforward.contest import Contest, contests_of
 from TRAINING.walkforward.leaderboard import compare, leaderboard, overfitting
+from TRAINING.walkforward.reliability import (
+    calibration_scores,
+    coverage_scores,
+    coverage_through_time,
+    gate_rows,
+    is_gated,
+)
 from TRAINING.walkforward.results import WalkForwardResults
 
 TOP_FEATURES = 10
@@ -67,29 +74,50 @@ def summarise(
             frame.insert(0, "target", target)
         return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
+    gated = [name for name, result in named if is_gated(result)]
+
+    def predicting(frame: pd.DataFrame) -> pd.DataFrame:
+        """Without those whose predictions are another's."""
+        return frame[~frame["model"].isin(gated)].reset_index(drop=True)
+
+    coverage = coverage_scores(named)
     importance, agreement = _importance(named)
     return Summary(
         facts=_facts(results, board),
         settings=_settings(named),
         notes=_notes(named, trials),
-        leaderboard=board,
-        comparisons=comparisons,
+        leaderboard=_beside(board, predicting(each(calibration_scores)), coverage[coverage["year"].isna()]),
+        comparisons=pd.concat([comparisons, *gate_rows(named)], ignore_index=True),
         overfitting=overfitting(list(by_target.values())),
         folds=_folds(named),
         fold_scores=(fold_scores := each(_fold_scores)),
         fold_wins=_fold_wins(fold_scores, board),
-        returns=each(lambda contest: contest.sessions.drop(columns="loss")),
+        returns=_beside(
+            each(lambda contest: contest.sessions.drop(columns="loss")), coverage_through_time(named, _window)
+        ),
         bands=each(_bands, board=board),
-        information=each(_information),
-        calibration=each(_calibration),
+        information=predicting(each(_information)),
+        calibration=predicting(each(_calibration)),
         importance=importance,
         agreement=agreement,
         costs=each(lambda contest: cost_sensitivity(contest.rows)),
         symbols=each(lambda contest: breakdown(contest.rows, contest.task, "symbol")),
-        years=each(lambda contest: breakdown(contest.rows, contest.task, "year")),
+        years=_beside(
+            each(lambda contest: breakdown(contest.rows, contest.task, "year")), coverage[coverage["year"].notna()]
+        ),
         regimes=each(_regimes),
         audit=pd.DataFrame(columns=_AUDIT) if audit is None else audit[_AUDIT],
     )
+
+
+def _beside(frame: pd.DataFrame, *others: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with the further columns of others that have rows."""
+    for other in others:
+        keys = [name for name in ("target", "model", "year", "session") if name in frame and name in other]
+        news = [name for name in other if name not in frame and other[name].notna().any()]
+        if news:
+            frame = frame.merge(other[[*keys, *news]], "left", keys)
+    return frame
 
 
 def _folds(named: list[tuple[str, WalkForwardResults]]) -> pd.DataFrame:
@@ -157,7 +185,7 @@ def _information(contest: Contest) -> pd.DataFrame:
     sections = session_information(rows).pivot(index="session", columns="model", values="rank_ic")
     usable = sections.notna().mean() >= 0.5
     values = sections.loc[:, usable].join(_products(rows).loc[:, ~usable])
-    window = min(INFORMATION_WINDOW, max(21, len(values) // 4))
+    window = _window(len(values))
     table = []
     for name, stop in product(values, range(len(values), window - 1, -max(1, window // 12))):
         known = values[name].iloc[stop - window : stop].dropna().to_numpy()
@@ -166,6 +194,11 @@ def _information(contest: Contest) -> pd.DataFrame:
                       "low": mean - 1.96 * error, "high": mean + 1.96 * error})  # fmt: skip
     columns = ["model", "session", "sessions", "rank_ic", "low", "high"]
     return pd.DataFrame(table, columns=columns).sort_values(["model", "session"], ignore_index=True)
+
+
+def _window(sessions: int) -> int:
+    """Trailing sessions for so many that there are."""
+    return min(INFORMATION_WINDOW, max(21, sessions // 4))
 
 
 def _products(rows: pd.DataFrame) -> pd.DataFrame:
@@ -250,18 +283,27 @@ def _settings(named: list[tuple[str, WalkForwardResults]]) -> dict[str, str]:
     found = {
         "data (sha256)": about["data"],
         "features": f"{len(about['features'])} (sha256 {digest(about['features'])[:16]})",
-        "walk-forward": _listed(about["settings"], {"metrics", "target", "scope"}),
+        "walk-forward": _listed(about["settings"], {"metrics", "target", "scope", "gates"}),
         "backtest": _listed(about["backtest"]),
     }
     for name, result in named:
         about = result.manifest
         found[f"{name} on {about['target']}"] = (
             f"config {digest(about['config'])[:16]}, scope {about['settings']['scope']}, {about['task']}, "
-            f"held {about['horizon']} bars\n{_listed(about['config'])}"
+            f"held {about['horizon']} bars{_gates(about)}\n{_listed(about['config'])}"
         )
     environment = about["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
     return found | {"versions": f"Python {environment['python']}, {versions}", "platform": environment["platform"]}
+
+
+def _gates(about: dict) -> str:
+    """The gates that positions passed through, if any."""
+    settings = about["settings"].get("gates")
+    if not settings:
+        return ""
+    level = f"{settings['threshold']:g}" if settings["threshold"] else "the class's share"
+    return f", gates {', '.join(settings['targets'])}: {settings['rule']} below {level}"
 
 
 def _listed(values: dict, without: set[str] = frozenset()) -> str:
@@ -276,13 +318,19 @@ def _notes(named: list[tuple[str, WalkForwardResults]], trials: int | None) -> l
         if len(failed):
             where = f"{name} on {result.manifest['target']}"
             notes.append(f"{where}: {len(failed)} of {len(result.folds)} folds are missing, see Folds")
+        raw = [note for note in result.manifest.get("notes", ()) if note.startswith(f"{result.manifest['model']}: ")]
+        if raw:
+            where = f"{name} on {result.manifest['target']}"
+            notes.append(
+                f"{where}: {len(raw)} of {len(result.folds)} folds are not calibrated; {raw[-1].split(': ', 1)[1]}"
+            )
     if about["backtest"]["execution_lag"] == 0:
         notes.append("execution_lag is 0: fills at the close that gave the signal, which nobody can trade")
     if about["untested_sessions"]:
         notes.append(f"the last {about['untested_sessions']} sessions are in no test window yet")
     if trials is None:
         notes.append(
-            f"deflated Sharpe ratios count the {len(named)} results on this page alone; whatever else was tried on "
-            "these data makes them lower"
+            "deflated Sharpe ratios count the results on this page alone; whatever else was tried on these data makes "
+            "them lower"
         )
     return notes
