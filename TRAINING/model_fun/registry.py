@@ -8,6 +8,8 @@ from CONFIG.errors import ConfigError, did_you_mean
 
 MODELS = {
     "lightgbm": "TRAINING.model_fun.boosting:LightGBMTrainer",
+    "mlp": "TRAINING.model_fun.tabular_nets:MLPTrainer",
+    "multi_task": "TRAINING.model_fun.tabular_nets:MultiTaskTrainer",
     "xgboost": "TRAINING.model_fun.boosting:XGBoostTrainer",
 }
 

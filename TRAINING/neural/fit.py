@@ -1,0 +1,309 @@
+"""The one `fit`: Lightning's Trainer with early stopping, checkpoints, resume and the last good weights."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import math
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.utilities import _pytree
+from safetensors.torch import save
+from torch.utils._pytree import treespec_leaf
+
+from CONFIG.errors import ConfigError
+from DATA_PROCESSING.atomic import write_atomically
+from TRAINING.neural.checkpoints import SafetensorsIO
+from TRAINING.neural.data import TableData, TensorTable
+
+log = logging.getLogger("barzoo")
+# Lightning tells of devices, tips and its own shutdown, which is no news to a user of this package.
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+# Lightning 2.6 makes leaves in a way that torch 2.13 warns of in every fit, and threads cannot filter warnings apart.
+_pytree.LeafSpec = treespec_leaf
+
+LAST, BEST = "last.ckpt", "best.safetensors"
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long, where and how a net is trained.
+
+    Attributes
+    ----------
+    epochs, batch_size, seed : int
+    patience : int
+        Epochs without a lower validation loss before training stops and the best weights return; 0 = off.
+    device : str
+        ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+    precision : str
+        ``float32``, ``bfloat16`` (mixed), or ``auto``: bfloat16 on a GPU that has it, float32 elsewhere. On processors
+        bfloat16 loses time in the casts of small layers.
+    threads : int
+        Of the processor, for this fit; -1 = as many as torch takes.
+    folder : Path, optional
+        Gets ``last.ckpt``, ``best.safetensors`` (weights) and ``metrics.csv`` after each epoch.
+    resume : bool
+        Go on from the folder's ``last.ckpt``, where there is one.
+    loggers : tuple of str
+        ``tensorboard``, ``mlflow`` (a sqlite file), both in the folder.
+    progress : bool
+        A bar, where the error stream is a terminal.
+    fast_dev_run : bool
+        One block of training and one of validation, nothing written: does it run at all?
+    """
+
+    epochs: int
+    batch_size: int
+    seed: int = 0
+    patience: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 1
+    folder: Path | None = None
+    resume: bool = False
+    loggers: tuple[str, ...] = ()
+    progress: bool = False
+    fast_dev_run: bool = False
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training came to; the module holds the weights.
+
+    Attributes
+    ----------
+    history : dict
+        Part (``train``, ``validation``) -> loss after each epoch.
+    epochs : int
+        Epochs behind the weights that were kept.
+    notes : list of str
+        What the user should know.
+    """
+
+    history: dict[str, list[float]]
+    epochs: int
+    notes: list[str] = field(default_factory=list)
+
+
+class KeepBest(Callback):
+    """Write the learning curves down, keep the best weights, stop in time; a checkpoint carries all of it."""
+
+    def __init__(self, patience: int, folder: Path | None, identity: str) -> None:
+        self.patience, self.folder, self.identity = patience, folder, identity
+        self.history: dict[str, list[float]] = {"train": [], "validation": []}
+        self.best, self.epochs, self.lowest = {}, 0, math.inf
+        self.notes: list[str] = []
+
+    def finished(self) -> int:
+        """Epochs that are done."""
+        return len(self.history["train"])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("history", "best", "epochs", "lowest", "notes")}
+
+    def on_save_checkpoint(self, trainer: lightning.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["identity"] = self.identity
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if not self.best:
+            self._keep(module)
+        if self.folder is not None:
+            with open(self.folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(["epoch", *(f"{part}_loss" for part in self.history)])
+                for epoch, train in enumerate(self.history["train"]):
+                    writer.writerow([epoch, train, *self.history["validation"][epoch : epoch + 1]])
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        epoch, validated = trainer.current_epoch, bool(trainer.num_val_batches and sum(trainer.num_val_batches))
+        losses = {"train": module.train_loss()} | ({"validation": module.validation_loss()} if validated else {})
+        if not all(map(math.isfinite, losses.values())):
+            self.notes.append(
+                f"the loss became infinite in epoch {epoch + 1}; training stopped there and the weights of epoch "
+                f"{self.epochs} were kept; lower learning_rate or set gradient_clip"
+            )
+            trainer.should_stop = True
+            return
+        for part, loss in losses.items():
+            self.history[part].append(loss)
+        self._report(trainer, epoch, losses)
+        stops = validated and self.patience
+        if not stops or losses["validation"] < self.lowest:
+            self.lowest, self.epochs = losses.get("validation", math.inf), epoch + 1
+            self._keep(module)
+        elif epoch + 1 - self.epochs >= self.patience:
+            trainer.should_stop = True
+        if self.folder is not None:
+            trainer.save_checkpoint(self.folder / LAST)
+            if self.epochs == epoch + 1:
+                write_atomically(self.folder / BEST, save(self.best))
+
+    def _keep(self, module: lightning.LightningModule) -> None:
+        self.best = {name: value.detach().clone() for name, value in module.net.state_dict().items()}
+
+    def _report(self, trainer: lightning.Trainer, epoch: int, losses: dict[str, float]) -> None:
+        named = {f"{part}_loss": loss for part, loss in losses.items()}
+        trainer.callback_metrics.update({name: torch.tensor(loss) for name, loss in named.items()})
+        for logger in trainer.loggers:
+            logger.log_metrics(named, step=epoch)
+        if self.folder is not None:
+            with open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow([epoch, *losses.values()])
+
+
+def fit(
+    module: lightning.LightningModule,
+    train: TensorTable,
+    validation: TensorTable | None,
+    settings: FitSettings,
+) -> FitResult:
+    """Train a module; afterwards ``module.net`` holds the kept weights, on the processor, and does not train.
+
+    Parameters
+    ----------
+    module : LightningModule
+        With ``net``, ``seed(generator)``, ``train_loss()`` and ``validation_loss()``, such as `SupervisedModule`; it
+        learns from blocks, see `TRAINING.neural.data.Blocks`. A checkpoint must agree with its ``optimisation``.
+    train, validation : TensorTable
+        Validation rows serve the curves and, with ``patience``, early stopping.
+    settings : FitSettings
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ConfigError
+        A device or a logger that is not there.
+    IntegrityError
+        The checkpoint to resume from is broken or of another training.
+    """
+    device = choose_device(settings.device)
+    folder = None if settings.fast_dev_run else settings.folder
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    shown = settings.progress and sys.stderr.isatty()
+    identity = _identity(module, train, validation, settings)
+    keeper = KeepBest(settings.patience, folder, identity)
+    trainer = lightning.Trainer(
+        accelerator="gpu" if device == "cuda" else "cpu",
+        devices=1,
+        precision=_precision(settings.precision, device),
+        max_epochs=settings.epochs,
+        callbacks=[keeper, RichProgressBar()] if shown else [keeper],
+        plugins=[SafetensorsIO(identity)],
+        logger=[] if folder is None else [make_logger(name, folder) for name in settings.loggers],
+        fast_dev_run=settings.fast_dev_run,
+        limit_val_batches=None if validation is not None else 0,
+        enable_checkpointing=False,  # the keeper's part: Lightning's own callback warns of a folder that is not empty
+        enable_progress_bar=shown,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    train, validation = train.to(device), None if validation is None else validation.to(device)
+    data = TableData(module, train, validation, settings.batch_size, settings.seed, keeper.finished)
+    last = None if folder is None or not settings.resume else Path(folder) / LAST
+    with limited_threads(settings.threads), interruptible():
+        trainer.fit(module, data, ckpt_path=last if last is not None and last.exists() else None)
+    module.net.load_state_dict(keeper.best)
+    module.net.cpu().eval()
+    module.seed(None)
+    return FitResult({part: losses for part, losses in keeper.history.items() if losses}, keeper.epochs, keeper.notes)
+
+
+def _identity(
+    module: lightning.LightningModule, train: TensorTable, validation: TensorTable | None, settings: FitSettings
+) -> str:
+    """What must be the same for a training to go on: the net, the optimisation, the settings and the data's shapes."""
+    shapes = [(name, list(value.shape)) for name, value in module.state_dict().items()]
+    sizes = [len(train), list(train.values.shape), 0 if validation is None else len(validation)]
+    told = [settings.epochs, settings.batch_size, settings.seed, settings.patience]
+    return hashlib.sha256(repr((shapes, module.optimisation, sizes, told)).encode()).hexdigest()
+
+
+def choose_device(asked: str) -> str:
+    """``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    ConfigError
+        ``cuda`` was asked for and is not there.
+    """
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise ConfigError(
+            f"device: cuda, but torch {torch.__version__} finds no GPU here; set device: auto or cpu, or install a "
+            "torch with CUDA and its driver"
+        )
+    return "cuda" if there and asked != "cpu" else "cpu"
+
+
+def _precision(asked: str, device: str) -> str:
+    mixed = asked == "bfloat16" or (asked == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
+    return "bf16-mixed" if mixed else "32-true"
+
+
+def make_logger(name: str, folder: Path) -> Any:
+    """A Lightning logger that writes to a folder.
+
+    Raises
+    ------
+    ConfigError
+        Its package is not installed.
+    """
+    from lightning.pytorch import loggers
+
+    try:
+        if name == "tensorboard":
+            return loggers.TensorBoardLogger(folder, name="tensorboard", version="")
+        if name == "mlflow":
+            return loggers.MLFlowLogger("barzoo", tracking_uri=f"sqlite:///{Path(folder) / 'mlflow.db'}")
+    except ImportError as error:
+        raise ConfigError(f'loggers: {name} is not installed ({error}); pip install "barzoo[tracking]"') from error
+    raise ConfigError(f"loggers: expected tensorboard or mlflow, got {name!r}")
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads (-1: as many as it does) and restore the number afterwards."""
+    before = torch.get_num_threads()
+    if count > 0:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt, which Lightning turns into ``sys.exit(1)`` and a deaf process."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        raise KeyboardInterrupt from None
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)

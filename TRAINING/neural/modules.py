@@ -1,0 +1,171 @@
+"""LightningModules: what a net learns from, and how one block of batches is learnt."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import lightning.pytorch as lightning
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from TRAINING.neural.nets import Dropout, Head, Net
+
+SCHEDULES = ("constant", "cosine", "one_cycle")
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How weights are changed: AdamW (Loshchilov and Hutter 2019), with a learning rate that follows a schedule.
+
+    Attributes
+    ----------
+    learning_rate : float
+        The highest.
+    weight_decay : float
+        Of matrices only, not of biases and norms.
+    schedule : str
+        ``constant``; ``cosine``: up over the first ``warmup`` of all steps, then down to 0 as half a cosine;
+        ``one_cycle``: both ways as half cosines, from and to 1/25 and 0 (Smith and Topin 2019).
+    warmup : float
+        Share of all steps.
+    gradient_clip : float
+        Longest gradient over all weights; 0 = any.
+    batch_size : int
+        Rows of one step.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    gradient_clip: float = 0.0
+    batch_size: int = 256
+
+    def rate(self, progress: float) -> float:
+        """The learning rate when a share ``progress`` of all steps is done."""
+        if self.schedule == "constant":
+            return self.learning_rate
+        if progress < self.warmup:
+            rise = progress / self.warmup
+            share = rise if self.schedule == "cosine" else 0.04 + 0.96 * (1 - math.cos(math.pi * rise)) / 2
+        else:
+            share = (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+        return self.learning_rate * share
+
+
+class SupervisedModule(lightning.LightningModule):
+    """A net that learns targets, some of which may be missing, by the weighted mean of its heads' losses.
+
+    Squared error (or Huber's) of standardised regression targets and cross-entropy of binary ones; a missing target
+    takes its row from that head only.
+
+    One Lightning step is a *block*: many batches, gathered at once and learnt one by one. Lightning's own work per step
+    is as long as a small batch, so it is done once per block.
+
+    Parameters
+    ----------
+    net : Net
+    heads : sequence of Head
+    optimisation : Optimisation
+    loss : str
+        ``squared`` or ``huber`` (delta 1 standard deviation), for regression heads.
+    """
+
+    def __init__(self, net: Net, heads: tuple[Head, ...], optimisation: Optimisation, loss: str = "squared") -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.net, self.optimisation = net, optimisation
+        kinds = {head.kind for head in heads}
+        self._kind = kinds.pop() if len(kinds) == 1 else "both"
+        self._distance = F.mse_loss if loss == "squared" else F.huber_loss
+        total = sum(head.weight for head in heads)
+        self.register_buffer("shares", torch.tensor([head.weight / total for head in heads]), persistent=False)
+        self._losses: list[float] = []  # of the batches of this epoch
+        self._validated: list[Tensor] = []  # (2, heads) of the blocks of this validation
+
+    def seed(self, generator: torch.Generator) -> None:
+        """Let dropout draw from a generator."""
+        for module in self.net.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        parameters = list(self.net.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.optimisation.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.optimisation.learning_rate, fused=True)
+
+    # Losses.
+
+    def each_loss(self, outputs: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
+        """(n, heads) losses, or their mean; shapes as `Net.forward` and `Net.encode` give them, nothing missing."""
+        if self._kind == "regression":
+            return self._distance(outputs, targets, reduction=reduction)
+        entropy = F.binary_cross_entropy_with_logits(outputs, targets, reduction=reduction)
+        if self._kind == "binary":
+            return entropy
+        return torch.where(self.net.binary, entropy, self._distance(outputs, targets, reduction=reduction))
+
+    def head_losses(self, outputs: Tensor, targets: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(heads,) weighted mean loss, and (heads,) sum of the weights; ``weight`` is (n, heads), 0 where missing."""
+        each = self.each_loss(outputs, targets)
+        if weight is None:
+            return each.mean(0), each.new_full((each.shape[1],), len(each))
+        counted = weight.sum(0)
+        return (each * weight).sum(0) / counted.clamp_min(1e-12), counted
+
+    def batch_loss(self, x: Tensor, targets: Tensor, weight: Tensor | None) -> Tensor:
+        """The loss of one batch: the heads' mean losses, weighted."""
+        outputs = self.net(x)
+        if weight is None and len(self.shares) == 1:
+            return self.each_loss(outputs, targets, "mean")
+        return self.head_losses(outputs, targets, weight)[0] @ self.shares
+
+    # What Lightning calls.
+
+    def on_train_epoch_start(self) -> None:
+        self._losses = []
+
+    def on_train_batch_start(self, block: tuple, index: int) -> int | None:
+        exploded = self._losses and not math.isfinite(self._losses[-1])
+        return -1 if exploded else None  # the rest of the epoch is skipped
+
+    def training_step(self, block: tuple, index: int) -> None:
+        *samples, batches, (first, total) = block
+        x, targets, weights = (None if part is None else part.tensor_split(batches) for part in samples)
+        wrapped = self.optimizers()
+        optimizer, clip = wrapped.optimizer, self.optimisation.gradient_clip
+        losses = []
+        for i in range(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = self.optimisation.rate((first + i) / total)
+            optimizer.zero_grad(set_to_none=True)
+            loss = self.batch_loss(x[i], targets[i], None if weights is None else weights[i])
+            loss.backward()
+            if clip:
+                torch.nn.utils.clip_grad_norm_(self.net.parameters(), clip)
+            # Lightning counts the last step of a block; its wrapper around the others would cost more than they do.
+            (wrapped if i == batches - 1 else optimizer).step()
+            losses.append(loss.detach())
+        self._losses += torch.stack(losses).tolist()
+
+    def on_validation_epoch_start(self) -> None:
+        self._validated = []
+
+    def validation_step(self, block: tuple, index: int) -> None:
+        x, targets, weight = block[:3]
+        self._validated.append(torch.stack(self.head_losses(self.net(x), targets, weight)))
+
+    def train_loss(self) -> float:
+        """Mean loss of the epoch's batches, each before its own step; NaN without any."""
+        return sum(self._losses) / len(self._losses) if self._losses else math.nan
+
+    def validation_loss(self) -> float:
+        """Loss of the validation rows after the epoch."""
+        losses, counted = torch.stack(self._validated).unbind(1)
+        share = counted / counted.sum(0).clamp_min(1e-12)
+        return float((losses * share).sum(0) @ self.shares)
