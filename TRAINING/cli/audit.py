@@ -34,8 +34,8 @@ def audit(
     """
     from CONFIG.errors import ConfigError
     from DATA_PROCESSING.atomic import write_atomically
-    from TRAINING.research.audit import audit as audit_source
     from TRAINING.phases.walkforward import write_audited_report
+    from TRAINING.research.audit import audit as audit_source
     from TRAINING.research.runs import is_run, is_walk
 
     path = output or (Path(source) / "audit.json" if is_run(source) else None)

@@ -1,6 +1,7 @@
 """Everything that was ever tried on some data: whoever tries often enough finds something, so the tries are counted.
 
-One file of JSON lines for each fingerprint, of a market history mostly. It outlives the runs: removing a run's folder does not unsee it.
+One file of JSON lines for each fingerprint, of a market history mostly. It outlives the runs: removing a run's folder
+does not unsee it.
 """
 
 from __future__ import annotations
