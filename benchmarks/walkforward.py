@@ -32,7 +32,6 @@ from panel import synthetic_bars
 from CONFIG.config_loader import load_model_config
 from DATA_PROCESSING.labels import build_labels
 from TRAINING.evaluation.metrics import rank_ic
-from TRAINING.evaluation.splits import purged_tail
 from TRAINING.walkforward import WalkForwardEngine
 
 WINDOWS = {"train_days": 252, "test_days": 63, "step_days": 21, "min_train_samples": 100}
@@ -55,14 +54,13 @@ def labeled(rows: int, features: int, number: int = 0) -> pd.DataFrame:
 
 
 def loop(table: pd.DataFrame, engine: WalkForwardEngine, parameters: dict) -> pd.Series:
-    """What a user would write: a model per fold on the purged head of the window; predictions of the stitched days."""
+    """What a user would write: a model per fold on its purged window, and predictions of the stitched days."""
     names = [name for name in table if name.startswith("f") and name[1:].isdigit()]
     days, ends = (table[name].dt.tz_convert(None).to_numpy("datetime64[D]") for name in ("timestamp", "label_end"))
     found = []
     for fold in engine.folds:
         rows = np.flatnonzero((days >= fold.train_start) & (days <= fold.train_end) & (ends <= fold.last_known))
-        head, _ = purged_tail(days[rows], ends[rows], 0.2)
-        train, test = table.iloc[rows[head]], table[(days >= fold.test_start) & (days <= fold.stitched_end)]
+        train, test = table.iloc[rows], table[(days >= fold.test_start) & (days <= fold.stitched_end)]
         model = lightgbm.LGBMRegressor(**parameters).fit(train[names], train["fwd_ret_5"])
         found.append(pd.Series(model.predict(test[names]), test["timestamp"]))
     return pd.concat(found)

@@ -176,6 +176,11 @@ class Trainer(ABC):
         """Fewest rows with which the configuration can make one split."""
         return 2
 
+    @property
+    def stops_early(self) -> bool:
+        """Whether validation rows would end its training."""
+        return bool(self.config.get("early_stopping_rounds"))
+
     @abstractmethod
     def _fit(self, X: pd.DataFrame, y: np.ndarray, X_val: pd.DataFrame | None, y_val: np.ndarray | None, rows) -> None:
         """Fit on checked data; sets `model` and `history`."""

@@ -121,15 +121,19 @@ def _train(work: Work, train: np.ndarray, test: np.ndarray, record: dict) -> Out
     if not len(train):
         raise DataError("the purge leaves no training row; give a longer window, or a smaller embargo or horizon")
     ends = work.sessions[work.label_session[train]]
-    head, tail = purged_tail(sessions, ends, work.settings["early_stopping"])
-    fitted, validation = work.data.take(train[head]), work.data.take(train[tail])
-    fitted = replace(fitted, rows=replace(fitted.rows, sample_weight=_weights(work, train[head])))
-    X_test = work.data.X.iloc[test]
     trainer = trainer_class(work.model_name)(work.config)
     trainer.lean = True
-    trainer.train(fitted.X, fitted.y, validation.X, validation.y, rows=fitted.rows)
+    head, tail, later = np.ones(len(train), bool), np.zeros(len(train), bool), ()
+    if trainer.stops_early:  # else the newest rows are too good to be held out
+        head, tail = purged_tail(sessions, ends, work.settings["early_stopping"])
+        validation = work.data.take(train[tail])
+        later = validation.X, validation.y
+    fitted = work.data.take(train[head])
+    fitted = replace(fitted, rows=replace(fitted.rows, sample_weight=_weights(work, train[head])))
+    trainer.train(fitted.X, fitted.y, *later, rows=fitted.rows)
+    X_train, X_test = fitted.X if head.all() else work.data.X.iloc[train], work.data.X.iloc[test]
     y = work.data.y.to_numpy(float)[train]
-    baselines, missing = baseline_predictions(work.task, work.data.X.iloc[train], y, X_test)
+    baselines, missing = baseline_predictions(work.task, X_train, y, X_test)
     predictions = {
         work.model_name: trainer.predict_score(X_test),
         **baselines,

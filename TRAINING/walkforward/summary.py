@@ -121,12 +121,13 @@ def _beside(frame: pd.DataFrame, *others: pd.DataFrame) -> pd.DataFrame:
 
 
 def _folds(named: list[tuple[str, WalkForwardResults]]) -> pd.DataFrame:
-    """Every fold of every result; the validation tail begins about where ``validation_start`` says."""
+    """Every fold of every result; a validation tail, if there is one, begins about where ``validation_start`` says."""
     frames = []
     for name, result in named:
         share = result.manifest["settings"]["early_stopping"]
         folds = result.folds
-        start = folds["train_end"] - share * (folds["train_end"] - folds["train_start"])
+        held_out = share * (folds["validation_rows"] > 0)
+        start = folds["train_end"] - held_out * (folds["train_end"] - folds["train_start"])
         place = folds.columns.get_loc("train_end")
         frame = folds.copy()
         frame.insert(place, "validation_start", start.dt.normalize())

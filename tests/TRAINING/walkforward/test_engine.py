@@ -53,21 +53,23 @@ def obvious_loop(panel: pd.DataFrame, config: dict, target: str, embargo: int = 
             random_state=config["seed"], n_jobs=1, deterministic=True, force_col_wise=config["force_col_wise"],
             verbose=-1,
         )  # fmt: skip
-        model.fit(
-            head[names], head[target], eval_X=(tail[names],), eval_y=(tail[target],),
-            callbacks=[lightgbm.early_stopping(5, verbose=False)],
-        )  # fmt: skip
+        if config["early_stopping_rounds"]:
+            stop = lightgbm.early_stopping(config["early_stopping_rounds"], verbose=False)
+            model.fit(head[names], head[target], eval_X=(tail[names],), eval_y=(tail[target],), callbacks=[stop])
+        else:
+            model.fit(train[names], train[target])
         score = model.predict_proba(test[names])[:, 1] if target.startswith("y_") else model.predict(test[names])
         found.append(test[["symbol", "timestamp"]].assign(prediction=score))
     return pd.concat(found).set_index(["symbol", "timestamp"])["prediction"].sort_index()
 
 
 @pytest.mark.parametrize(
-    ("target", "embargo", "mode"),
-    [("fwd_ret_5", 0, "rolling"), ("y_will_peak", 0, "rolling"), ("fwd_ret_5", 7, "rolling"),
-     ("fwd_ret_5", 0, "expanding")],
+    ("target", "embargo", "mode", "stops"),
+    [("fwd_ret_5", 0, "rolling", 5), ("y_will_peak", 0, "rolling", 5), ("fwd_ret_5", 7, "rolling", 5),
+     ("fwd_ret_5", 0, "expanding", 5), ("fwd_ret_5", 0, "rolling", 0)],
 )  # fmt: skip
-def test_predictions_are_those_of_an_obvious_loop(panel, config, target, embargo, mode):
+def test_predictions_are_those_of_an_obvious_loop(panel, config, target, embargo, mode, stops):
+    config = config | {"early_stopping_rounds": stops}
     engine = WalkForwardEngine(panel, **WINDOWS, embargo_sessions=embargo, mode=mode)
     results = engine.run("lightgbm", config, target=target)
     rows = model_rows(results)
