@@ -9,7 +9,9 @@ BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
 RESERVED_PREFIXES = ("y_", "TTH", "MFE", "MAE", "MDD", "fwd_", "label_")
 STORED_INDEX = "__index_level_"  # how pandas names an index without a name in a Parquet file: row numbers, mostly
 UNIVERSE = "in_universe"  # marks the rows of a walk-forward that may be trained on and traded
-NOT_FEATURES = frozenset(("symbol", "timestamp", "session", "adj_close", UNIVERSE, *BAR_COLUMNS))
+LATENT_PREFIX = "latent_"  # of features that a model made
+IN_FIT = "in_fit"  # marks the rows in the range that latents were fitted on, which are no test of anything
+NOT_FEATURES = frozenset(("symbol", "timestamp", "session", "adj_close", UNIVERSE, IN_FIT, *BAR_COLUMNS))
 
 
 def is_label(column: str) -> bool:

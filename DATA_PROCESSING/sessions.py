@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import ConfigError, did_you_mean
+from DATA_PROCESSING.columns import IN_FIT
 from DATA_PROCESSING.times import check_zone
 
 log = logging.getLogger("barzoo")
@@ -238,6 +239,17 @@ def row_sessions(table: pd.DataFrame) -> np.ndarray:
     if "session" in table:
         return table["session"].to_numpy("datetime64[D]")
     return session_of(table["timestamp"])
+
+
+NEVER = np.datetime64("NaT")  # before and after nothing
+
+
+def fitted_until(table: pd.DataFrame) -> np.datetime64:
+    """The last session of the rows that latents were fitted on, its column ``in_fit``; NaT without any."""
+    if IN_FIT not in table:
+        return NEVER
+    sessions = row_sessions(table)[table[IN_FIT].fillna(False).to_numpy(bool)]
+    return sessions.max() if len(sessions) else NEVER
 
 
 def sessions_at(moments: np.ndarray, timestamps: np.ndarray, sessions: np.ndarray) -> np.ndarray:

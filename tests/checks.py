@@ -24,7 +24,9 @@ from TRAINING.model_fun import MODELS, trainer_class
 from TRAINING.model_fun.base import Trainer
 
 TASKS = ("binary", "regression")
-each_model = pytest.mark.parametrize("model", sorted(MODELS))
+# Those that make features predict nothing; their contract is in tests/TRAINING/model_fun/test_feature_trainers.py.
+PREDICTORS = sorted(model for model in MODELS if not trainer_class(model).makes_features)
+each_model = pytest.mark.parametrize("model", PREDICTORS)
 each_task = pytest.mark.parametrize("task", TASKS)
 
 
@@ -203,8 +205,11 @@ def test_labels_are_checked(model: str, planted) -> None:
         trained(model, X, y[:-1])
     with pytest.raises(DataError, match="different indexes"):
         trained(model, X, y.iloc[::-1])
-    with pytest.raises(DataError, match="3 missing or infinite labels"):
-        trained(model, X, y.mask(np.arange(len(y)) < 3))
+    if not trainer_class(model)().context_rows:  # else a row without a label is there to be looked back at
+        with pytest.raises(DataError, match="3 missing or infinite labels"):
+            trained(model, X, y.mask(np.arange(len(y)) < 3))
+    with pytest.raises(DataError, match="1 missing or infinite labels"):
+        trained(model, X, y.where(np.arange(len(y)) != 3, np.inf))
     with pytest.raises(DataError, match="X_val and y_val come together"):
         trained(model, X, y, X)
     if not trainer_class(model).many_targets:
@@ -317,7 +322,9 @@ def test_fit_many_equals_one_by_one(model: str, make_planted) -> None:
     for i in (0, 2):
         (train, validation), together = datasets[i], many[i]
         alone = trainer_class(model)(config).train(train.X, train.y, validation.X, validation.y, rows=train.rows)
-        np.testing.assert_array_equal(together.predict_score(train.X), alone.predict_score(train.X))
+        # Models that train in one program agree to the rounding of float32; others do just what they do alone.
+        rounding = 1e-4 if trainer_class(model).symbols_per_batch > 1 else 0
+        np.testing.assert_allclose(together.predict_score(train.X), alone.predict_score(train.X), rtol=0, atol=rounding)
 
 
 @each_model

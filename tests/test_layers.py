@@ -27,8 +27,8 @@ LEVELS = {
     "TRAINING.walkforward": 7,
     "TRAINING.phases": 8,
     "TRAINING.research": 9,
-    "TRAINING.EXPERIMENTS": 10,
     "TRAINING.cli": 10,
+    "TRAINING.EXPERIMENTS": 11,
     "TRAINING.__main__": 11,
 }
 HEAVY = {"torch", "lightning", "lightgbm", "xgboost", "ngboost"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,8 @@ class TableInfo:
         Of a long table, the times of the first bar that it has to see again to go on, and of its last.
     parts : tuple of (str, str)
         Names and seals of the closed parts of a long table.
+    latents : dict
+        How its latents were made: the model, its configuration, and the sessions it was fitted on; empty without.
     """
 
     path: Path
@@ -64,6 +66,7 @@ class TableInfo:
     tail_start: str = ""
     tail_end: str = ""
     parts: tuple[tuple[str, str], ...] = ()
+    latents: dict = field(default_factory=dict)
 
     @property
     def features(self) -> list[str]:
@@ -123,6 +126,7 @@ def read_info(path: Path, default_horizon: int) -> TableInfo:
         tail_start=about.get("tail_start", ""),
         tail_end=about.get("tail_end", ""),
         parts=tuple((name, seal) for name, seal in about.get("parts", ())),
+        latents=about.get("latents", {}),
     )
 
 

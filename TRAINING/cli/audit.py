@@ -34,7 +34,7 @@ def audit(
     """
     from CONFIG.errors import ConfigError
     from DATA_PROCESSING.atomic import write_atomically
-    from TRAINING.phases.walkforward import write_audited_report
+    from TRAINING.phases.walkforward import is_finished, write_audited_report
     from TRAINING.research.audit import audit as audit_source
     from TRAINING.research.runs import is_run, is_walk
 
@@ -54,7 +54,8 @@ def audit(
         )
         if path is not None:
             write_atomically(path, report.to_json() + "\n")
-        if is_walk(source):
+        report_path = Path(source) / "report.html" if is_walk(source) else None
+        if report_path and is_finished(Path(source)):
             write_audited_report(Path(source), report.frame())
     except OSError as error:
         raise ConfigError(f"{path}: cannot write there ({error.strerror}); choose another --output") from error
@@ -64,8 +65,9 @@ def audit(
         _show(report)
         if path is not None:
             typer.echo(f"audit: {path}", err=True)
-        if is_walk(source):
-            typer.echo(f"report: {Path(source) / 'report.html'}", err=True)
+        if report_path:
+            unfinished = "" if is_finished(Path(source)) else " is not written: the run did not finish; run it again"
+            typer.echo(f"report: {report_path}{unfinished}", err=True)
     raise typer.Exit(report.exit_code)
 
 

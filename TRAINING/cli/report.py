@@ -53,7 +53,8 @@ def diff(
 def _show_metrics(metrics) -> None:
     from TRAINING.reports.columns import short
 
-    differ = metrics[(metrics["a"] != metrics["b"])]
+    both = metrics.dropna(subset=["a", "b"])
+    differ = both[both["a"] != both["b"]]
     columns = ("target", "model", "metric", "a", "b", "b - a")
     rows = [
         (row.target, row.model, row.metric, short(row.a), short(row.b), short(row.difference))
@@ -62,7 +63,9 @@ def _show_metrics(metrics) -> None:
     if rows:
         console().print(make_table(columns, rows[:SHOWN], right=columns[3:]))
         show_rest(len(rows), "metrics")
-    console().print(f"{len(metrics) - len(rows)} of {len(metrics)} metrics are the same", markup=False)
+    alone = len(metrics) - len(both)
+    told = f"; {alone} are of one run alone: --json has them" if alone else ""
+    console().print(f"{len(both) - len(rows)} of {len(both)} common metrics are the same{told}", markup=False)
 
 
 def _show_sharpes(sharpes) -> None:
@@ -77,9 +80,15 @@ def _show_sharpes(sharpes) -> None:
             DASH if row.low != row.low else f"{number(row.low)} to {number(row.high)}",
             f"{row.sessions:,}",
             row.symbols,
-            row.reason or ("may be chance" if row.low <= 0 <= row.high else "more than chance"),
+            row.reason or _verdict(row.low, row.high),
         )
         for row in sharpes.itertuples(index=False)
     ]
     if rows:
         console().print(make_table(columns, rows, right=columns[2:6]))
+
+
+def _verdict(low: float, high: float) -> str:
+    if low == high == 0:
+        return "the same returns"
+    return "may be chance" if low <= 0 <= high else "more than chance"

@@ -25,7 +25,9 @@ NO_LAG = "warning: execution_lag 0 fills at the close that gave the signal; no o
 
 def train(
     phase: str = typer.Option(
-        "core", help="What to run: core or walkforward.", autocompletion=lambda: ["core", "walkforward"]
+        "core",
+        help="What to run: features, core or walkforward.",
+        autocompletion=lambda: ["features", "core", "walkforward"],
     ),
     input_dir: str = typer.Option(
         None,
@@ -42,6 +44,7 @@ def train(
     features: str = FEATURES,
     features_from: str = FEATURES_FROM,
     target: str = typer.Option(None, help="One target column. [default: y_will_peak and fwd_ret_5]"),
+    latent_dim: int = typer.Option(None, min=1, help="Latents, of --phase features. [default: the model's]"),
     jobs: int = typer.Option(None, min=1, help="Models trained at once, one thread each. [default: the cores]"),
     seed: int = typer.Option(None, min=0, help="Random seed of every model. [default: the config's]"),
     fresh: bool = typer.Option(False, "--fresh", help="Forget what the run's folder holds."),
@@ -58,7 +61,13 @@ def train(
     from TRAINING.phases.plan import Request, make_plan, resolve_models
 
     request = Request(phase, input_dir, names(models, "--models"), names(symbols, "--symbols"), target, variant,
-                      tuple(config), seed)  # fmt: skip
+                      tuple(config), seed, latent_dim)  # fmt: skip
+    if phase == "features":
+        from TRAINING.cli.features import make_features
+
+        make_features(request, feature_overrides(features, features_from), output_dir, jobs,
+                      fresh=fresh, dry_run=dry_run, as_json=as_json)  # fmt: skip
+        return
     if phase == "walkforward":
         from TRAINING.cli.walkforward import walk
 

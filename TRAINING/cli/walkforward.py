@@ -121,7 +121,7 @@ def _show_plan(plan, as_json: bool) -> None:
         return
     out = console()
     out.print(make_table(columns, rows, right=columns[1:2]))
-    walks = len(plan.models) * len(plan.targets)
+    walks = len(list(plan.units()))  # those of gates too
     out.print(f"{len(rows)} folds, {len(panel.symbols)} symbols, {len(panel.table):,} rows, {walks} walks")
     out.print(f"run: {Path('runs') / plan.run_id} (nothing was written)", markup=False)
 

@@ -40,11 +40,16 @@ class Trainer(ABC):
         What it was trained on; ``task`` is ``"binary"`` or ``"regression"``.
     notes : list of str
         What the user should know of the training rows, such as features without any value.
+    context_rows : int
+        How many rows of its symbol before a row the model looks back at; the configuration says it. `predict` answers
+        every row of X from the rows of X. So the caller puts so many rows before the first one that it asks for, and
+        leaves their answers out, see `TRAINING.model_fun.context`; without them a model answers from what there is.
     """
 
     name: ClassVar[str]
     allows_nan: ClassVar[bool] = False
     many_targets: ClassVar[bool] = False  # whether `train` takes a table of targets
+    makes_features: ClassVar[bool] = False  # whether it predicts nothing, see `feature_trainer`
     context_rows: ClassVar[int] = 0
     symbols_per_batch: ClassVar[int] = 1  # how many symbols `fit_many` likes to get at once
 
@@ -67,9 +72,11 @@ class Trainer(ABC):
         X_train : DataFrame
             (n, features); index (symbol, timestamp), or a plain index for one symbol in time order.
         y_train : Series
-            (n,) same index; the name chooses the task where it is one of the project's labels.
+            (n,) same index; the name chooses the task where it is one of the project's labels. For a model that looks
+            back (``context_rows`` above 0), a row with NaN is context: later rows read its features, and it is not
+            learnt from. Any other model refuses it.
         X_val, y_val : DataFrame, Series, optional
-            Later rows for early stopping; without them all rounds run.
+            Later rows for early stopping, with context of their own; without them all rounds run.
         rows : RowInfo, optional
             When each training label becomes known, and sample weights.
 
@@ -84,14 +91,15 @@ class Trainer(ABC):
         self.features = self._check_columns(X_train)
         y = self._check_labels(X_train, y_train, "y_train")
         self.target = str(y_train.name) if getattr(y_train, "name", None) is not None else None
-        self.task = self._choose_task(y)
-        self._check_classes(y)
+        known = y[~np.isnan(y)]
+        self.task = self._choose_task(known)
+        self._check_classes(known)
         self.notes = []
         self._check_values(X_train, "X_train")
-        needed = self._minimum_rows(y)
-        if len(y) < needed:
+        needed = self._minimum_rows(known)
+        if len(known) < needed:
             raise DataError(
-                f"{self.name}: {len(y)} training rows, but no split is possible below {needed:g}; {self._advice}"
+                f"{self.name}: {len(known)} training rows, but no split is possible below {needed:g}; {self._advice}"
             )
         if (X_val is None) != (y_val is None):
             raise DataError(f"{self.name}: X_val and y_val come together; only one was given")
@@ -261,9 +269,11 @@ class Trainer(ABC):
             values = np.asarray(y, dtype=float)
         except (TypeError, ValueError) as error:
             raise DataError(f"{self.name}: {where} must be numbers ({error})") from error
-        bad = ~np.isfinite(values)
+        bad = np.isinf(values) if self.context_rows else ~np.isfinite(values)
         if bad.any():
             raise DataError(f"{self.name}: {where} has {bad.sum()} missing or infinite labels; drop those rows first")
+        if np.isnan(values).all():
+            raise DataError(f"{self.name}: {where} has no label in {len(values)} rows; nothing to learn")
         return values
 
     def _check_rows(self, rows: RowInfo, count: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.preprocessing import LabelEncoder
@@ -82,6 +84,8 @@ class TableNet(BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    waits = False  # whether `fit` only prepares, and `fit_together` trains
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
@@ -106,7 +110,7 @@ class TableNet(BaseEstimator):
     def _learn(self, X, targets, heads, sample_weight, validation) -> None:
         """Train on checked arrays, (n, features) and (n, heads); ``validation`` is a pair of such arrays or None."""
         from TRAINING.neural.data import TensorTable, make_generator
-        from TRAINING.neural.fit import FitSettings, fit, limited_threads
+        from TRAINING.neural.fit import limited_threads
         from TRAINING.neural.modules import Optimisation, SupervisedModule
         from TRAINING.neural.nets import MLPConfig, initialise
 
@@ -125,18 +129,21 @@ class TableNet(BaseEstimator):
             module = SupervisedModule(net, shape.heads, optimisation, self.loss)
             train = TensorTable.of(X, net, targets, sample_weight)
             later = None if validation is None else TensorTable.of(validation[0], net, validation[1])
-            settings = FitSettings(
-                self.epochs,
-                self.batch_size,
-                seed,
-                self.early_stopping_rounds if later is not None else 0,
-                self.device,
-                self.precision,
-                self.n_jobs,
-            )
-            self.result_ = fit(module, train, later, settings)
+        self._run(module, train, later, seed)
         self.shape_, self.net_ = shape, net
         self._sample, self._importances = X[:: -(-len(X) // _EXPLAINED_ROWS)].astype(np.float32), None
+
+    def _run(self, module, train, later, seed: int) -> None:
+        """Train a module on its samples, or leave it to `fit_together`."""
+        from TRAINING.neural.fit import FitSettings, fit
+
+        settings = FitSettings(
+            self.epochs, self.batch_size, seed, self.early_stopping_rounds, self.device, self.precision, self.n_jobs
+        )
+        if self.waits:
+            self._waiting = (module, train, later), settings
+        else:
+            self.result_ = fit(module, train, later, settings)
 
     def _answer(self, X) -> np.ndarray:
         """(n, heads) values and probabilities."""
@@ -273,6 +280,16 @@ class NeuralMultiTask(RegressorMixin, TableNet):
         """(n, targets) values, and probabilities of binary targets; (n,) where y was."""
         answer = self._answer(X)
         return answer[:, 0] if self._flat else answer
+
+
+def fit_together(estimators: Sequence[TableNet]) -> None:
+    """Train estimators of the same settings whose `fit` has only prepared, see `TRAINING.neural.fit_many`."""
+    from TRAINING.neural.fit_many import Job, fit_many
+
+    waiting = [estimator.__dict__.pop("_waiting") for estimator in estimators]
+    results = fit_many([Job(*job) for job, _ in waiting], waiting[0][1]) if waiting else []
+    for estimator, result in zip(estimators, results, strict=True):
+        estimator.result_, estimator.waits = result, False
 
 
 def _weight_of(sample_weight, X) -> np.ndarray | None:

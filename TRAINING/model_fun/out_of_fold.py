@@ -16,11 +16,11 @@ import pandas as pd
 
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import ConfigError, DataError
-from DATA_PROCESSING.dataset import RowInfo
+from DATA_PROCESSING.dataset import Dataset, RowInfo
 from DATA_PROCESSING.labels import horizon_of
-from DATA_PROCESSING.sessions import without_zone
 from TRAINING.evaluation.splits import purged_tail
 from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.context import predict_with_context, symbols_and_times, with_context
 
 _NEVER = np.datetime64("9999-12-31", "D")  # the session of labels that are known behind the last row
 
@@ -71,7 +71,7 @@ def predict_out_of_fold(
             f"out of fold: {blocks} blocks and the rows before them need at least {blocks + 1} sessions, the training "
             f"rows have {len(distinct)}; give more sessions or fewer blocks"
         )
-    labelled = y.notna().to_numpy()
+    data, labelled = Dataset(X, y, rows or RowInfo(np.full(len(X), _NEVER))), y.notna().to_numpy()
     fraction = load_run_config("split")["early_stopping"]
     prediction = np.full(len(X), np.nan)
     for number, block in enumerate(np.array_split(distinct, blocks + 1)[1:], start=1):
@@ -80,15 +80,15 @@ def predict_out_of_fold(
         try:
             head, tail = purged_tail(sessions[known], label_sessions[known], fraction)
             fit, stop = known[head], known[tail]
-            trainer = make_trainer().train(
-                X.iloc[fit], y.iloc[fit], X.iloc[stop], y.iloc[stop], rows=None if rows is None else rows.take(fit)
-            )
+            trainer = make_trainer()
+            learnt, later = (with_context(data.take(part), data, part, trainer.context_rows) for part in (fit, stop))
+            trainer.train(learnt.X, learnt.y, later.X, later.y, rows=None if rows is None else learnt.rows)
         except DataError as error:
             raise DataError(
                 f"out of fold: block {number} of {blocks}, from {block[0]} on, has {len(known)} rows with a known "
                 f"label before it: {error}"
             ) from error
-        prediction[inside] = trainer.predict_score(X[inside])
+        prediction[inside] = predict_with_context(trainer, X, np.flatnonzero(inside))
     return prediction
 
 
@@ -160,19 +160,6 @@ def label_times(X: pd.DataFrame, rows: RowInfo | None, targets: Iterable[str]) -
             )
         known = np.maximum(known, _after_span(times, sessions, horizon))
     return sessions, known
-
-
-def symbols_and_times(X: pd.DataFrame) -> tuple[np.ndarray, np.ndarray | None]:
-    """(n,) codes of the symbols in the order of their names, and (n,) times, UTC; None where the index has no times."""
-    index = X.index
-    if isinstance(index, pd.MultiIndex):
-        names, index = np.asarray(index.get_level_values(0)), index.get_level_values(1)
-        if not isinstance(index, pd.DatetimeIndex):
-            raise DataError(
-                f"X must have the index (symbol, timestamp); its second level must be datetime64, got {index.dtype}"
-            )
-        return pd.factorize(names, sort=True)[0], without_zone(index)
-    return np.zeros(len(X), int), without_zone(index) if isinstance(index, pd.DatetimeIndex) else None
 
 
 def _after_rows(symbols: np.ndarray, moments: np.ndarray, sessions: np.ndarray, count: int) -> np.ndarray:

@@ -7,9 +7,14 @@ from importlib import import_module
 from CONFIG.errors import ConfigError, did_you_mean
 
 MODELS = {
+    "cnn1d": "TRAINING.model_fun.sequence_nets:CNN1DTrainer",
+    "gan": "TRAINING.model_fun.generative:GANTrainer",
     "lightgbm": "TRAINING.model_fun.boosting:LightGBMTrainer",
+    "lstm": "TRAINING.model_fun.sequence_nets:LSTMTrainer",
     "mlp": "TRAINING.model_fun.tabular_nets:MLPTrainer",
     "multi_task": "TRAINING.model_fun.tabular_nets:MultiTaskTrainer",
+    "transformer": "TRAINING.model_fun.sequence_nets:TransformerTrainer",
+    "vae": "TRAINING.model_fun.generative:VAETrainer",
     "xgboost": "TRAINING.model_fun.boosting:XGBoostTrainer",
 }
 
@@ -31,3 +36,17 @@ def trainer_class(model: str) -> type:
     if model not in MODELS:
         raise ConfigError(f"no model {model!r}{did_you_mean(model, MODELS)}")
     return load_class(MODELS[model])
+
+
+def predictor_class(model: str) -> type:
+    """The trainer class of a model that predicts.
+
+    Raises
+    ------
+    ConfigError
+        No such model, or one that makes features.
+    """
+    found = trainer_class(model)
+    if found.makes_features:
+        raise ConfigError(f"{model} makes features and predicts nothing; use --phase features, or its transform")
+    return found

@@ -8,28 +8,20 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.config_loader import check_model_config
-from CONFIG.errors import BarzooError, ConfigError, DataError, did_you_mean
-from TRAINING.model_fun.base import Trainer, as_floats, find_task
-from TRAINING.model_fun.net_estimators import NeuralClassifier, NeuralMultiTask, NeuralRegressor, TableNet
+from CONFIG.errors import ConfigError, DataError, did_you_mean
+from TRAINING.model_fun.base import as_floats, find_task
+from TRAINING.model_fun.net_estimators import NeuralClassifier, NeuralMultiTask, NeuralRegressor
+from TRAINING.model_fun.net_trainer import NetTrainer
 
 _FEWEST_ROWS = 10  # below, a scale and a loss say nothing
 TOUCH = "touch"  # the head beside TTH: was a barrier touched at all?
 
 
-class MLPTrainer(Trainer):
+class MLPTrainer(NetTrainer):
     """A multi-layer perceptron; it standardises, bounds and imputes its features itself, from training rows only."""
 
     name = "mlp"
     allows_nan = True
-
-    @property
-    def model(self) -> TableNet:
-        """The scikit-learn estimator, after training (an artifact restores the net only)."""
-        if not hasattr(self, "_estimator"):
-            raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
-            )
-        return self._estimator
 
     def _minimum_rows(self, y: np.ndarray) -> float:
         return _FEWEST_ROWS
@@ -59,21 +51,8 @@ class MLPTrainer(Trainer):
 
     def _fit(self, X, y, X_val, y_val, rows) -> None:
         estimator = (NeuralClassifier if self.task == "binary" else NeuralRegressor)(**self._settings())
-        self._train(estimator, X, y.astype(np.int64) if self.task == "binary" else y, X_val, y_val, rows)
-
-    def _train(self, estimator: TableNet, X, y, X_val, y_val, rows) -> None:
-        if self.lean and not self.config["early_stopping_rounds"]:
-            X_val = y_val = None
-        estimator.fit(X, y, None if rows is None else rows.sample_weight, X_val, y_val)
-        result = estimator.result_
-        self._estimator, self._net, self._shape, self.rounds = (
-            estimator,
-            estimator.net_,
-            estimator.shape_,
-            result.epochs,
-        )
-        self.notes += result.notes
-        self.history = {part: {"loss": losses} for part, losses in result.history.items()}
+        weight = None if rows is None else rows.sample_weight
+        self._train(estimator, X, y.astype(np.int64) if self.task == "binary" else y, X_val, y_val, weight)
 
     def _predict(self, X: pd.DataFrame) -> np.ndarray:
         return self._net.predict(as_floats(X))[:, 0]
@@ -151,7 +130,8 @@ class MultiTaskTrainer(MLPTrainer):
             raise DataError(f"{self.name}: {known.sum()} rows with a label, but it takes {_FEWEST_ROWS} to learn")
         later = (None, None) if y_val is None else (X_val, y_val.to_numpy(float))
         estimator = NeuralMultiTask(heads, **self._settings())
-        self._train(estimator, X_train[known], y[known].to_numpy(float), *later, rows and rows.take(known))
+        weight = None if rows is None else rows.take(known).sample_weight
+        self._train(estimator, X_train[known], y[known].to_numpy(float), *later, weight)
         self.target, self.task = targets, "multi_task"
         return self
 

@@ -99,10 +99,16 @@ def window_ends(series: np.ndarray, sessions: np.ndarray, window: int, longest_g
     ndarray of int64
         Ascending; none for a symbol of fewer rows than ``window``.
     """
+    starts = run_starts(series, sessions, longest_gap)
+    return np.flatnonzero(np.arange(len(series)) - starts >= window - 1)
+
+
+def run_starts(series: np.ndarray, sessions: np.ndarray, longest_gap: int) -> np.ndarray:
+    """(rows,) int64: where the unbroken run of each row begins; parameters as of `window_ends`."""
     breaks = (series[1:] != series[:-1]) | (np.diff(sessions) > longest_gap)
-    start = np.zeros(len(series), dtype=np.int64)  # where the unbroken run of each row begins
-    start[1:] = np.maximum.accumulate(np.where(breaks, np.arange(1, len(series)), 0))
-    return np.flatnonzero(np.arange(len(series)) - start >= window - 1)
+    starts = np.zeros(len(series), dtype=np.int64)
+    starts[1:] = np.maximum.accumulate(np.where(breaks, np.arange(1, len(series)), 0))
+    return starts
 
 
 def make_generator(*numbers: int, device: torch.device | str = "cpu") -> torch.Generator:

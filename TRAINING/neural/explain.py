@@ -19,9 +19,9 @@ def integrated_gradients(net: Net, rows: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     net : Net
-        Of a table of features.
+        Of a table of features, or of windows of it.
     rows : ndarray
-        (n, features) with NaN where missing; a few hundred do.
+        (n, features), or (n, window, features) for a net on windows, with NaN where missing; a few hundred do.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def integrated_gradients(net: Net, rows: np.ndarray) -> np.ndarray:
             point = (z * ((step + 0.5) / _STEPS)).requires_grad_()
             (gradient,) = torch.autograd.grad(net.heads(net.trunk(point))[:, head].sum(), point)
             total += gradient
-        mean = (total * z / _STEPS).abs().mean(0).double()
+        mean = (total * z / _STEPS).abs().flatten(0, -2).mean(0).double()
         features = len(net.standardise.scale)
         share = mean[:features]
         shares.append(share.index_add(0, net.standardise.flagged, mean[features:]).numpy())

@@ -97,18 +97,58 @@ class FitResult:
     notes: list[str] = field(default_factory=list)
 
 
-class KeepBest(Callback):
-    """Write the learning curves down, keep the best weights, stop in time; a checkpoint carries all of it."""
+class Course:
+    """A training's learning curves, and what follows from them: which epoch is the best, and when to stop.
 
-    def __init__(self, patience: int, folder: Path | None, identity: str) -> None:
-        self.patience, self.folder, self.identity = patience, folder, identity
+    Attributes
+    ----------
+    history, epochs, notes : dict, int, list
+        As `FitResult` has them.
+    stopped : bool
+        Whether another epoch would be in vain.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
         self.history: dict[str, list[float]] = {"train": [], "validation": []}
-        self.best, self.epochs, self.lowest = {}, 0, math.inf
+        self.epochs, self.lowest, self.stopped = 0, math.inf, False
         self.notes: list[str] = []
 
     def finished(self) -> int:
         """Epochs that are done."""
         return len(self.history["train"])
+
+    def enter(self, losses: dict[str, float]) -> bool:
+        """Add an epoch's loss of each part, and tell whether to keep its weights; infinite losses are not added."""
+        epoch = self.finished() + 1
+        if not all(map(math.isfinite, losses.values())):
+            self.notes.append(
+                f"the loss became infinite in epoch {epoch}; training stopped there and the weights of epoch "
+                f"{self.epochs} were kept; lower learning_rate or set gradient_clip"
+            )
+            self.stopped = True
+            return False
+        for part, loss in losses.items():
+            self.history[part].append(loss)
+        stops = "validation" in losses and self.patience
+        better = not stops or losses["validation"] < self.lowest
+        if better:
+            self.lowest, self.epochs = losses.get("validation", math.inf), epoch
+        self.stopped = bool(stops) and epoch - self.epochs >= self.patience
+        return better
+
+    def result(self) -> FitResult:
+        """What it came to."""
+        return FitResult({part: losses for part, losses in self.history.items() if losses}, self.epochs, self.notes)
+
+
+class KeepBest(Course, Callback):
+    """Write the learning curves down, keep the best weights, stop in time; a checkpoint carries all of it."""
+
+    def __init__(self, patience: int, folder: Path | None, identity: str) -> None:
+        super().__init__(patience)
+        self.folder, self.identity = folder, identity
+        self.best: dict[str, torch.Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("history", "best", "epochs", "lowest", "notes")}
@@ -133,25 +173,16 @@ class KeepBest(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         epoch, validated = trainer.current_epoch, bool(trainer.num_val_batches and sum(trainer.num_val_batches))
         losses = {"train": module.train_loss()} | ({"validation": module.validation_loss()} if validated else {})
-        if not all(map(math.isfinite, losses.values())):
-            self.notes.append(
-                f"the loss became infinite in epoch {epoch + 1}; training stopped there and the weights of epoch "
-                f"{self.epochs} were kept; lower learning_rate or set gradient_clip"
-            )
-            trainer.should_stop = True
+        better = self.enter(losses)
+        trainer.should_stop = trainer.should_stop or self.stopped
+        if self.finished() == epoch:  # the losses were not finite
             return
-        for part, loss in losses.items():
-            self.history[part].append(loss)
         self._report(trainer, epoch, losses)
-        stops = validated and self.patience
-        if not stops or losses["validation"] < self.lowest:
-            self.lowest, self.epochs = losses.get("validation", math.inf), epoch + 1
+        if better:
             self._keep(module)
-        elif epoch + 1 - self.epochs >= self.patience:
-            trainer.should_stop = True
         if self.folder is not None:
             trainer.save_checkpoint(self.folder / LAST)
-            if self.epochs == epoch + 1:
+            if better:
                 write_atomically(self.folder / BEST, save(self.best))
 
     def _keep(self, module: lightning.LightningModule) -> None:
@@ -205,7 +236,7 @@ def fit(
     trainer = lightning.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=1,
-        precision=_precision(settings.precision, device),
+        precision="bf16-mixed" if choose_bfloat16(settings.precision, device) else "32-true",
         max_epochs=settings.epochs,
         callbacks=[keeper, RichProgressBar()] if shown else [keeper],
         plugins=[SafetensorsIO(identity)],
@@ -226,7 +257,7 @@ def fit(
     module.net.load_state_dict(keeper.best)
     module.net.cpu().eval()
     module.seed(None)
-    return FitResult({part: losses for part, losses in keeper.history.items() if losses}, keeper.epochs, keeper.notes)
+    return keeper.result()
 
 
 def _identity(
@@ -256,9 +287,9 @@ def choose_device(asked: str) -> str:
     return "cuda" if there and asked != "cpu" else "cpu"
 
 
-def _precision(asked: str, device: str) -> str:
-    mixed = asked == "bfloat16" or (asked == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
-    return "bf16-mixed" if mixed else "32-true"
+def choose_bfloat16(asked: str, device: str) -> bool:
+    """Whether to multiply matrices in bfloat16."""
+    return asked == "bfloat16" or (asked == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
 
 
 def make_logger(name: str, folder: Path) -> Any:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from CONFIG.errors import ConfigError
 from DATA_PROCESSING.sessions import sessions_per_year
+from TRAINING.evaluation.baselines import BUY_AND_HOLD
 from TRAINING.evaluation.portfolio import portfolio
 from TRAINING.evaluation.significance import beats, default_block
 from TRAINING.phases.finished import FinishedRun
@@ -184,7 +185,7 @@ def compare_metrics(a: FinishedRun, b: FinishedRun) -> pd.DataFrame:
         The runs are of different phases.
     """
     _check_alike(a, b)
-    sides = {name: _melted(run.leaderboard) for name, run in (("a", a), ("b", b))}
+    sides = {"a": _melted(_named_alike(a, b)), "b": _melted(_named_alike(b, a))}
     keys = METRICS[:4]
     table = sides["a"].merge(sides["b"], on=keys, how="outer", suffixes=("_a", "_b"), sort=False)
     table = table.rename(columns={"value_a": "a", "value_b": "b"}).dropna(subset=["a", "b"], how="all")
@@ -197,6 +198,14 @@ def compare_metrics(a: FinishedRun, b: FinishedRun) -> pd.DataFrame:
         ignore_index=True,
     )
     return table.assign(difference=table["b"] - table["a"])[METRICS]
+
+
+def _named_alike(run: FinishedRun, other: FinishedRun) -> pd.DataFrame:
+    """Its leaderboard; a run of one scope says it behind the names, as one of several does, if the other is such."""
+    scopes, board = run.manifest.get("scopes", ()), run.leaderboard
+    if len(scopes) != 1 or len(other.manifest["scopes"]) == 1:
+        return board
+    return board.assign(model=board["model"].where(board["model"] == BUY_AND_HOLD, board["model"] + f" ({scopes[0]})"))
 
 
 def _melted(board: pd.DataFrame) -> pd.DataFrame:
@@ -230,13 +239,16 @@ def compare_sharpes(a: FinishedRun, b: FinishedRun) -> pd.DataFrame:
     table = []
     for key in sorted(ours.keys() & theirs.keys()):
         (horizon, first), (other, second) = ours[key], theirs[key]
-        symbols = np.intersect1d(first["symbol"].unique(), second["symbol"].unique())
-        first, second = (rows[rows["symbol"].isin(symbols)].dropna(subset="net_return") for rows in (first, second))
+        first, second = (rows.dropna(subset="net_return") for rows in (first, second))
         if first.empty or second.empty:
             continue
+        keys = [pd.MultiIndex.from_frame(rows[["symbol", "session"]]) for rows in (first, second)]
+        first, second = first[keys[0].isin(keys[1])], second[keys[1].isin(keys[0])]
         net = [portfolio(rows, ()).set_index("session")["net_return"] for rows in (first, second)]
         both = pd.concat(net, axis=1, join="inner", keys="ab").dropna()
-        row = dict.fromkeys(SHARPES, math.nan) | dict(zip(SHARPES, (*key, len(symbols), len(both)), strict=False))
+        row = dict.fromkeys(SHARPES, math.nan) | dict(
+            zip(SHARPES, (*key, first["symbol"].nunique(), len(both)), strict=False)
+        )
         if len(both) < 2:
             table.append(row | {"reason": "the runs tested no common sessions"})
             continue

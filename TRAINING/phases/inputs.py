@@ -13,9 +13,9 @@ import pandas as pd
 from CONFIG.config_loader import load_run_config
 from CONFIG.errors import BarzooError, ConfigError, DataError, did_you_mean
 from DATA_PROCESSING import labeled
-from DATA_PROCESSING.columns import feature_columns, target_columns
+from DATA_PROCESSING.columns import IN_FIT, feature_columns, target_columns
 from DATA_PROCESSING.panel import Panel
-from DATA_PROCESSING.sessions import panel_sessions, row_sessions
+from DATA_PROCESSING.sessions import NEVER, fitted_until, panel_sessions, row_sessions
 from DATA_PROCESSING.sources import read_panel
 from DATA_PROCESSING.sources.storage import safe_name
 from DATA_PROCESSING.symbols import symbol_of
@@ -26,7 +26,10 @@ _FOR_READING = {"on_bad", "stale_sessions", "features_from", "columns", "tz"}  #
 
 @dataclass(frozen=True)
 class SymbolInput:
-    """One symbol before its table is read: enough to plan with."""
+    """One symbol before its table is read: enough to plan with.
+
+    ``fitted_until`` is the last session that its latents were fitted on, NaT without latents.
+    """
 
     symbol: str
     fingerprint: str
@@ -34,6 +37,7 @@ class SymbolInput:
     columns: tuple[str, ...]
     sessions: np.ndarray = field(repr=False)
     path: Path | None = None
+    fitted_until: np.datetime64 = NEVER
 
     @property
     def features(self) -> list[str]:
@@ -160,11 +164,11 @@ def _measured_horizon(table: pd.DataFrame, default: int | str) -> int | str:
 
 
 def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, horizon: int | str) -> Inputs:
-    known, problems, rows, traded, made_with = {}, {}, [], [], {}
+    known, problems, rows, traded, made_with, latents = {}, {}, [], [], {}, {}
     for path in paths:
         try:
             info = labeled.read_info(path, horizon)
-            table = labeled.read_table(path, [*({"session"} & set(info.columns)), "timestamp", "label_end"])
+            table = labeled.read_table(path, [*({"session", IN_FIT} & set(info.columns)), "timestamp", "label_end"])
             timestamps = table["timestamp"]
             if info.symbol in known:
                 raise DataError(
@@ -184,9 +188,11 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
             info.columns,
             row_sessions(table),
             path,
+            fitted_until(table),
         )
         traded.append(known[info.symbol].sessions)
         made_with[info.symbol] = info.settings
+        latents[info.symbol] = info.latents
         rows.append(
             {"symbol": info.symbol, "rows": len(timestamps), "first": timestamps.iloc[0], "last": timestamps.iloc[-1]}
         )
@@ -199,11 +205,23 @@ def _open_tables(source: str, paths: list[Path], symbols: list[str] | None, hori
         made_with = {symbol: made_with[symbol] for symbol in known}
     if not known:
         raise DataError(next(iter(problems.values()), f"{source}: no labeled table"))
+    _check_latents(source, {symbol: latents[symbol] for symbol in known})
     quality = pd.DataFrame(
         [row for row in rows if row["symbol"] in known]
         + [{"symbol": symbol, "rows": 0, "problem": problem} for symbol, problem in problems.items()]
     )
     return Inputs(source, known, problems, panel_sessions(traded), quality, settings=_common(source, made_with))
+
+
+def _check_latents(source: str, latents: dict[str, dict]) -> None:
+    """A latent of one symbol must mean what that of another does."""
+    first, made = next(iter(latents.items()))
+    for symbol, other in latents.items():
+        if other != made:
+            raise ConfigError(
+                f"{source}: the tables of {first!r} and {symbol!r} have latents of different models; run --phase "
+                "features on all of them together, or use --symbols"
+            )
 
 
 def _common(source: str, made_with: dict[str, dict]) -> dict[str, dict]:

@@ -14,11 +14,11 @@ from DATA_PROCESSING.labels import horizon_of, label_end_of, label_of
 from TRAINING import __version__
 from TRAINING.evaluation.metrics import PREDICTION_METRICS
 from TRAINING.evaluation.splits import split_dates
-from TRAINING.model_fun.registry import MODELS, trainer_class
+from TRAINING.model_fun.registry import MODELS, predictor_class, trainer_class
 from TRAINING.phases.inputs import Inputs, SymbolInput
 from TRAINING.runs.manifest import digest, environment
 
-PHASES = ("core", "walkforward")
+PHASES = ("features", "core", "sequential", "walkforward")
 BASELINES = "baselines"  # the model name of the units that hold a symbol's baselines
 
 
@@ -35,6 +35,8 @@ class Request:
     files : tuple of Path
         Configs given with ``--config``.
     seed : int, optional
+    latent_dim : int, optional
+        Latents, of the phase ``features``.
     """
 
     phase: str = "core"
@@ -45,6 +47,7 @@ class Request:
     variant: str | None = None
     files: tuple[Path, ...] = ()
     seed: int | None = None
+    latent_dim: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,23 +153,42 @@ def resolve_models(request: Request) -> dict[str, dict]:
         An unknown phase, model or variant, or a fault in a configuration.
     """
     check_phase(request.phase)
+    _check_options(request)
     named = [name for name in map(config_file_target, request.files) if name in model_names()]
     settings = load_run_config("phases", files=request.files)
     models = request.models or named or settings[f"{request.phase}_models"]
     for model in models:
         if model not in MODELS:
-            raise ConfigError(f"no model {model!r}{did_you_mean(model, MODELS)}")
+            near = did_you_mean(model, MODELS)
+            raise ConfigError(f"no model {model!r}{near} (there are: {', '.join(sorted(MODELS))})")
+        _check_kind(model, request.phase)
     for name in named:
         if name not in models:
             raise ConfigError(
                 f"--config names {name}, which is not among the models {', '.join(models)}; add it to --models"
             )
-    overrides = {} if request.seed is None else {"seed": request.seed}
+    given = {"seed": request.seed, "latent_dim": request.latent_dim}
+    overrides = {name: value for name, value in given.items() if value is not None}
     many = len(models) > 1
     return {
         model: resolve_model_config(model, request.variant, overrides, request.files, many=many).values
         for model in dict.fromkeys(models)
     }
+
+
+def _check_options(request: Request) -> None:
+    if request.phase == "features" and request.target is not None:
+        raise ConfigError(f"--phase features learns without a target; got --target {request.target}, leave it out")
+    if request.phase != "features" and request.latent_dim is not None:
+        raise ConfigError(f"--latent-dim is of --phase features; got --phase {request.phase}")
+
+
+def _check_kind(model: str, phase: str) -> None:
+    """A phase takes models that predict, or such as make features."""
+    if phase != "features":
+        predictor_class(model)
+    elif not trainer_class(model).makes_features:
+        raise ConfigError(f"{model} predicts and makes no features; --phase features takes one that does, such as vae")
 
 
 def make_plan(request: Request, inputs: Inputs) -> Plan:
@@ -188,6 +210,7 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
         )
     split = settings["split"]
     validation_start, test_start = split_dates(inputs.sessions, split["train"], split["validation"])
+    _check_fitted(inputs, test_start)
     settings |= inputs.settings
     horizons = {about.horizon: symbol for symbol, about in inputs.symbols.items()}
     if len(horizons) > 1:
@@ -198,6 +221,7 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
     targets = [request.target] if request.target else settings["phases"][f"{request.phase}_targets"]
     targets = named_targets(targets, inputs)
     _check_ranking(settings["phases"]["rank_by"], targets)
+    looks_back = {model: trainer_class(model)(config).context_rows for model, config in models.items()}
     units = []
     for symbol, about in sorted(inputs.symbols.items()):
         before = np.searchsorted(np.sort(about.sessions), [validation_start, test_start])
@@ -206,6 +230,9 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
         for target in targets:
             for model in (BASELINES, *models):
                 missing = "" if target in about.targets else f"its table has no target {target!r}"
+                window = looks_back.get(model, 0) + 1
+                if rows[0] < window:
+                    missing = f"too short: {rows[0]} training rows, and {model} looks at {window} rows at once"
                 identity = digest(
                     {
                         "model": model,
@@ -237,6 +264,17 @@ def _check_horizons(about: SymbolInput, targets: list[str]) -> None:
             raise ConfigError(
                 f"{about.symbol}: {target} looks {ahead} bars ahead, but label_end of its table only {about.horizon}; "
                 "build the table with that horizon"
+            )
+
+
+def _check_fitted(inputs: Inputs, test_start: np.datetime64) -> None:
+    """Latents that were fitted on test rows know something of them."""
+    for about in inputs.symbols.values():
+        if about.fitted_until >= test_start:
+            raise ConfigError(
+                f"{inputs.source}: the test window begins on {test_start}, in the rows that latents were fitted on, "
+                f"until {about.fitted_until}; take the split that they were made with, or make latents with a smaller "
+                "share to train on"
             )
 
 

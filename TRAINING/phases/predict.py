@@ -89,8 +89,13 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
                 raise IntegrityError(f"{folder}: holds another unit, {record.get('symbol')!r}; train this unit again")
             trainer = unpack(record, files, str(folder))
             X, timestamps, age = tables[about["symbol"]]
-            needed = record["horizon"] + trainer.context_rows
-            score = trainer.predict_score(X.iloc[-needed:])[-record["horizon"] :]
+            if len(X) <= trainer.context_rows:
+                raise DataError(
+                    f"{safe_name(source)} has {len(X)} bars of it, {about['model']} looks at {trainer.context_rows + 1}"
+                )
+            read = slice(-record["horizon"] - trainer.context_rows, None)
+            last = X.iloc[read].set_axis(pd.DatetimeIndex(timestamps.iloc[read]))
+            score = trainer.predict_score(last)[-record["horizon"] :]
         except BarzooError as error:
             first_error = first_error or error
             problems.append({**about, "reason": str(error)})

@@ -106,12 +106,15 @@ def _open(run: FinishedRun, request: Request, on_read: Callable[[str], None]) ->
             f"{run.folder}: its source {request.source} is not in {Path.cwd()} any more; "
             "say with --source where the data are now"
         )
+    wanted = None  # all, so that what is wrong with a lost one is told
     if labeled.labeled_files(source):
-        for symbol in run.symbols:
-            path = labeled.table_path(source, symbol) if source.is_dir() else source
-            if path.exists():
-                labeled.read_table(path, ["timestamp"])  # an edited table is an error of its own
-    inputs = open_inputs(request.source, None, request.files, on_read=on_read)
+        paths = [labeled.table_path(source, symbol) if source.is_dir() else source for symbol in run.symbols]
+        there = [path for path in paths if path.exists()]
+        for path in there:
+            labeled.read_table(path, ["timestamp"])  # an edited table is an error of its own
+        if there == paths:
+            wanted = run.symbols  # tables beside them may be made with other settings
+    inputs = open_inputs(request.source, wanted, request.files, on_read=on_read)
     lost = [symbol for symbol in run.symbols if symbol not in inputs.symbols]
     if lost:
         why = inputs.problems.get(lost[0], "it is not there any more")

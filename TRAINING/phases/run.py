@@ -101,7 +101,7 @@ def run_plan(
     store = RunFolder(folder)
     store.create()
     stop = stop or threading.Event()
-    _check_apart(folder, plan)
+    check_apart(folder, plan)
     with locked(folder), threadpool_limits(1), full_disk_is_said(folder):
         if fresh:
             store.clear()
@@ -137,7 +137,7 @@ def full_disk_is_said(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_apart(folder: Path, plan: Plan) -> None:
+def check_apart(folder: Path, plan: Plan) -> None:
     """A run must not write, or clear, where its input lies."""
     folder = folder.resolve()
     for about in plan.inputs.symbols.values():

@@ -21,8 +21,10 @@ from TRAINING.artifacts import pack
 from TRAINING.evaluation.backtest import backtest, signals
 from TRAINING.evaluation.baselines import BUY_AND_HOLD, baseline_predictions
 from TRAINING.evaluation.metrics import score_money, score_predictions
-from TRAINING.evaluation.splits import core_windows
+from TRAINING.evaluation.splits import Windows, core_windows
 from TRAINING.model_fun.base import find_task
+from TRAINING.model_fun.context import predict_with_context, with_context
+from TRAINING.model_fun.registry import trainer_class
 from TRAINING.phases.plan import BASELINES, Plan, Unit
 from TRAINING.runs.manifest import environment
 from TRAINING.runs.store import RunFolder, write_sealed
@@ -66,7 +68,8 @@ class UnitData:
     """A unit's rows: purged training and validation windows, the whole test window and its closes.
 
     ``horizon`` is the number of bars that a signal is held. Where the target looks a span of time ahead, these are the
-    usual bars on the path of a training row.
+    usual bars on the path of a training row. ``data`` has all rows of the symbol, and ``places`` the positions in it of
+    the windows' rows, for models that look back at the rows before them.
     """
 
     train: Dataset
@@ -74,6 +77,15 @@ class UnitData:
     test: Dataset
     close: np.ndarray
     horizon: int
+    data: Dataset
+    places: Windows
+
+    def to_train(self, context_rows: int) -> tuple[Dataset, Dataset]:
+        """Training and validation rows, each behind the rows that a model looks back at; these have no label."""
+        return (
+            with_context(self.train, self.data, self.places.train, context_rows),
+            with_context(self.validation, self.data, self.places.validation, context_rows),
+        )
 
 
 def run_batch(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]:
@@ -86,7 +98,8 @@ def run_batch(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResu
         else:
             results.append(_from_files(unit, *found))
     if todo:
-        results += _train(todo, plan, folder)
+        # Models that train together round as before only in the same company, so all of the batch is trained again.
+        results += _train(batch, todo, plan, folder)
     return results
 
 
@@ -96,35 +109,42 @@ def _from_files(unit: Unit, record: dict, files: dict[str, bytes]) -> UnitResult
     return UnitResult(unit, "done", "", record, predictions, history, resumed=True)
 
 
-def _train(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]:
+def _train(batch: list[Unit], todo: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]:
+    """Train a batch, and test and store its units ``todo``."""
     started = time.perf_counter()
     results, ready = [], []
     for unit in batch:
         try:
-            ready.append((unit, make_windows(unit, plan, plan.inputs.table(unit.symbol, folder.tables))))
+            windows = make_windows(unit, plan, plan.inputs.table(unit.symbol, folder.tables))
+            if unit.model != BASELINES:
+                find_task(unit.target, windows.train.y.to_numpy(float), plan.models[unit.model]["task"])
+            ready.append((unit, windows))
         except BarzooError as error:
             results.append(UnitResult(unit, "failed", str(error)))
     model, target = batch[0].model, batch[0].target
     try:
         if model == BASELINES:
-            outcomes = [_baselines(windows, plan, unit) for unit, windows in ready]
+            outcomes = {unit: _baselines(windows, plan, unit) for unit, windows in ready}
         else:
-            for unit, windows in ready:
-                find_task(unit.target, windows.train.y.to_numpy(float), plan.models[model]["task"])
             strategy = SingleTaskStrategy(model, plan.models[model])
-            trained = strategy.train_many([(windows.train, windows.validation) for _, windows in ready])
-            outcomes = [
-                trainer if isinstance(trainer, BarzooError) else _model(trainer, windows, plan, unit)
+            context_rows = trainer_class(model)(plan.models[model]).context_rows
+            trained = strategy.train_many([windows.to_train(context_rows) for _, windows in ready])
+            outcomes = {
+                unit: _outcome(trainer, windows, plan, unit)
                 for trainer, (unit, windows) in zip(trained, ready, strict=True)
-            ]
+                if unit in todo
+            }
     except BarzooError as error:
-        return results + [UnitResult(unit, "failed", str(error)) for unit, _ in ready]
+        return results + [UnitResult(unit, "failed", str(error)) for unit, _ in ready if unit in todo]
     except Exception as error:  # whatever a library raises stops these units only, and is shown
         log.error("%s %s %s", model, target, [unit.symbol for unit, _ in ready], exc_info=error)
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return results + [UnitResult(unit, "failed", reason) for unit, _ in ready]
+        return results + [UnitResult(unit, "failed", reason) for unit, _ in ready if unit in todo]
     seconds = (time.perf_counter() - started) / len(batch)
-    for (unit, windows), outcome in zip(ready, outcomes, strict=True):
+    for unit, windows in ready:
+        if unit not in outcomes:
+            continue
+        outcome = outcomes[unit]
         if isinstance(outcome, BarzooError):
             results.append(UnitResult(unit, "failed", str(outcome)))
             continue
@@ -183,11 +203,24 @@ def make_windows(unit: Unit, plan: Plan, table: pd.DataFrame) -> UnitData:
     if isinstance(horizon, str):
         horizon = max(1, int(np.median(end - row)))
     close = table["close"].to_numpy(float)[masks.test]
-    return UnitData(train, data.take(masks.validation & labelled), data.take(masks.test), close, horizon)
+    places = Windows(row, np.flatnonzero(masks.validation & labelled), np.flatnonzero(masks.test))
+    return UnitData(train, data.take(places.validation), data.take(places.test), close, horizon, data, places)
+
+
+def _outcome(
+    trainer, windows: UnitData, plan: Plan, unit: Unit
+) -> tuple[dict, pa.Table, dict[str, bytes]] | BarzooError:
+    """What `_model` gives, or the error that stopped this unit."""
+    if isinstance(trainer, BarzooError):
+        return trainer
+    try:
+        return _model(trainer, windows, plan, unit)
+    except BarzooError as error:
+        return error
 
 
 def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa.Table, dict[str, bytes]]:
-    prediction = trainer.predict_score(windows.test.X)
+    prediction = predict_with_context(trainer, windows.data.X, windows.places.test)
     description, files = pack(trainer)
     predictions, scores, reasons = _evaluate(unit, windows, trainer.task, trainer.name, prediction, plan)
     importance = trainer.get_feature_importance()

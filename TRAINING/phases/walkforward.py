@@ -33,6 +33,7 @@ from TRAINING.walkforward.panel import LabeledPanel, join_symbols
 from TRAINING.walkforward.summary import summarise
 
 SCOPES = ("pooled", "symbol", "both")
+_TOLD = "metrics.jsonl"  # written when all walks are done
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +231,8 @@ def run_walk(
 
 
 def _walk(plan: WalkPlan, store: RunFolder, jobs: int, progress: Progress, stop: threading.Event) -> WalkOutcome:
+    for name in (_TOLD, "leaderboard.csv"):  # of older bars perhaps; without them a run that stops is half finished
+        (store.path / name).unlink(missing_ok=True)
     more = {"scopes": plan.scopes, "settings": plan.settings, "history": plan.inputs.history}
     write_papers(store, plan, "walkforward", more)
     if plan.inputs.builder is not None:
@@ -272,7 +275,7 @@ def _walk(plan: WalkPlan, store: RunFolder, jobs: int, progress: Progress, stop:
     if not interrupted:
         told = [_metrics(*walk, found) for walk, found in results.items()]
         told += [_metrics(*walk, None, reason) for walk, reason in failed.items()]
-        store.write("metrics.jsonl", "".join(f"{line}\n" for line in told))
+        store.write(_TOLD, "".join(f"{line}\n" for line in told))
         with progress.stage("report", 1) as step:
             board = _report(store, plan.inputs.history, results, failed)
             step("report.html")
@@ -291,6 +294,11 @@ def _gated(plan: WalkPlan, walked: dict, failed: dict) -> dict[tuple[str, str, s
         else:
             results[name, target, scope] = gate_results(found, [walked[gate] for gate in gates], settings)
     return results
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a walk-forward's folder holds the results of all of its walks, and a report."""
+    return (folder / _TOLD).exists()
 
 
 def write_audited_report(folder: Path, audit: pd.DataFrame) -> None:
@@ -314,9 +322,9 @@ def write_audited_report(folder: Path, audit: pd.DataFrame) -> None:
     store, results, failed = RunFolder(folder), {}, {}
     with locked(folder):
         manifest, _ = read_sealed(folder)
-        if not (folder / "metrics.jsonl").exists():
+        if not is_finished(folder):
             raise ConfigError(f"{folder}: the run was not finished, so it has no report yet; run it again to go on")
-        for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()):
+        for line in map(json.loads, (folder / _TOLD).read_text().splitlines()):
             walk = line["model"], line["target"], line["scope"]
             if line["status"] == "done":
                 results[walk] = WalkForwardResults.load(Path(folder, "results", *walk))
@@ -336,6 +344,7 @@ def _report(
     store: RunFolder, history: str, results: dict, failed: dict, audit: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Count the results as trials, write leaderboard and report, and return the former."""
+    store = RunFolder(store.path.resolve())  # "." and a link to the folder are the same run, and have the same ledger
     ledger = ledger_of(store, history)
     ledger.add(_trial(store.path.name, *walk, found) for walk, found in results.items())
     summary = summarise(list(results.values()), ledger.count(), audit, ledger.sharpes())

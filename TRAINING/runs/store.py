@@ -15,7 +15,8 @@ from TRAINING.runs.manifest import NAME, read_sealed, seal
 _MARKER = ".barzoo"  # a folder without it is not a run's, whatever it holds
 _OURS = frozenset(
     ("units", "labeled", "folds", "results", "config.resolved.yaml", "env.json", "log.txt", "metrics.jsonl",
-     "leaderboard.csv", "units.csv", "report.html", "report.md", "report_tables", "summary.png", "audit.json", NAME)
+     "leaderboard.csv", "units.csv", "model", "report.html", "report.md", "report_tables", "summary.png", "audit.json",
+     NAME)
 )  # fmt: skip
 
 

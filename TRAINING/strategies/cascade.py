@@ -13,7 +13,7 @@ from CONFIG.errors import ConfigError, DataError, did_you_mean
 from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.out_of_fold import predict_out_of_fold
-from TRAINING.model_fun.registry import trainer_class
+from TRAINING.model_fun.registry import predictor_class
 from TRAINING.strategies.base import Target, check_rows, in_time_order, take, with_label, with_validation
 
 
@@ -163,7 +163,7 @@ class CascadeStrategy:
                 f"cascade: {len(self.models)} models need as many model_configs, got {len(configs)}; write None for a "
                 "model's default"
             )
-        return [partial(trainer_class(name), config) for name, config in zip(self.models, configs, strict=True)]
+        return [partial(predictor_class(name), config) for name, config in zip(self.models, configs, strict=True)]
 
     def _targets(self, y: Target, where: str) -> pd.DataFrame:
         """(n, stages) the target of each stage."""

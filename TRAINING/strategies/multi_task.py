@@ -13,7 +13,7 @@ from CONFIG.config_loader import load_model_config
 from CONFIG.errors import ConfigError, DataError, did_you_mean
 from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun.base import Trainer
-from TRAINING.model_fun.registry import trainer_class
+from TRAINING.model_fun.registry import predictor_class
 from TRAINING.strategies.base import check_rows, with_label, with_validation
 from TRAINING.strategies.single_task import SingleTaskStrategy
 
@@ -125,7 +125,7 @@ class MultiTaskStrategy:
         DataError
             A target that is not a column of y, or has no label in the training or the validation rows.
         """
-        model = trainer_class(self.model_name)
+        model = predictor_class(self.model_name)
         together = model.many_targets
         self._check_settings(together)
         y_train = self._choose(y_train, "y_train")

@@ -10,7 +10,7 @@ import pandas as pd
 from CONFIG.errors import BarzooError
 from DATA_PROCESSING.dataset import Dataset, RowInfo
 from TRAINING.model_fun.base import Trainer
-from TRAINING.model_fun.registry import trainer_class
+from TRAINING.model_fun.registry import predictor_class
 from TRAINING.strategies.base import with_validation
 
 
@@ -43,10 +43,10 @@ class SingleTaskStrategy:
         Without ``X_val`` the last sessions of the training rows are held out for early stopping, and rows whose label
         is known only there are purged; without ``rows`` the target's name tells how many, or run_config/split.yaml.
         """
-        trainer = trainer_class(self.model_name)(self.model_config)
+        trainer = predictor_class(self.model_name)(self.model_config)
         X_train, y_train, X_val, y_val, rows = with_validation(X_train, y_train, X_val, y_val, rows)
         return trainer.train(X_train, y_train, X_val, y_val, rows=rows)
 
     def train_many(self, datasets: Sequence[tuple[Dataset, Dataset]]) -> list[Trainer | BarzooError]:
         """Train one model per (training, validation) pair; an error stands in the place of the model it stopped."""
-        return trainer_class(self.model_name)(self.model_config).fit_many(datasets)
+        return predictor_class(self.model_name)(self.model_config).fit_many(datasets)

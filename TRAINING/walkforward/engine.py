@@ -16,7 +16,7 @@ from DATA_PROCESSING.sessions import without_zone
 from TRAINING.evaluation.folds import Fold, walk_forward_folds
 from TRAINING.evaluation.metrics import SCORES
 from TRAINING.model_fun.base import find_task
-from TRAINING.model_fun.registry import MODELS
+from TRAINING.model_fun.registry import predictor_class
 from TRAINING.runs.threads import quick_switches
 from TRAINING.walkforward.checkpoint import Checkpoint
 from TRAINING.walkforward.fold import Outcome, Work, run_fold
@@ -149,8 +149,7 @@ class WalkForwardEngine:
         DataError
             No fold can be trained; the message has the numbers needed and had.
         """
-        if model_name not in MODELS:
-            raise ConfigError(f"no model {model_name!r}{did_you_mean(model_name, MODELS)}")
+        predictor_class(model_name)
         config = load_model_config(model_name) if config is None else check_model_config(model_name, config)
         target, table = target or self.settings["target"], self.panel.table
         if target not in target_columns(table.columns):
@@ -166,6 +165,12 @@ class WalkForwardEngine:
             raise ConfigError(
                 f"walk-forward: train_days must be above the horizon of {target}, {horizon} bars; "
                 f"got {self.settings['train_days']}"
+            )
+        if self.folds[-1].test_start <= self.panel.fitted_until:
+            raise DataError(
+                f"walk-forward: the last of {len(self.folds)} test windows begins on {self.folds[-1].test_start}, in "
+                f"the rows that latents were fitted on, until {self.panel.fitted_until}; shorten test_days, or make "
+                "latents with a smaller share to train on"
             )
         kept = None if folder is None else Checkpoint(Path(folder), self.panel, work)
         outcomes = self._outcomes(work, kept, jobs, on_step, stopped)
@@ -184,7 +189,7 @@ class WalkForwardEngine:
         task = find_task(target, y, config["task"])
         symbol = panel.table["symbol"].cat.codes.to_numpy()
         return Work(data, panel.row_session, label_session, panel.in_universe, symbol, panel.sessions, self.settings,
-                    model_name, config, task)  # fmt: skip
+                    model_name, config, task, panel.fitted_until)  # fmt: skip
 
     def _outcomes(
         self,

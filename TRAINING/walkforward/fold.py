@@ -12,6 +12,7 @@ from DATA_PROCESSING.labels import sample_weights
 from TRAINING.evaluation.baselines import BUY_AND_HOLD, baseline_predictions
 from TRAINING.evaluation.folds import Fold
 from TRAINING.evaluation.splits import purged_tail
+from TRAINING.model_fun.context import predict_with_context, with_context
 from TRAINING.model_fun.registry import trainer_class
 
 
@@ -34,6 +35,8 @@ class Work:
     model_name : str
     config : dict
     task : str
+    fitted_until : datetime64[D]
+        The last session that latents were fitted on; NaT without latents.
     """
 
     data: Dataset
@@ -46,6 +49,7 @@ class Work:
     model_name: str
     config: dict
     task: str
+    fitted_until: np.datetime64
 
 
 RECORD = (
@@ -101,13 +105,19 @@ def run_fold(work: Work, fold: Fold, symbol: int | None = None) -> Outcome:
     }
     needed = work.settings["min_train_samples"]
     try:
+        if fold.test_start <= work.fitted_until:
+            return _without(
+                record,
+                "skipped",
+                f"its test window begins in the rows that latents were fitted on, until {work.fitted_until}",
+            )
         if record["window_rows"] < needed:
             return _without(
                 record, "skipped", f"{record['window_rows']} labelled rows in the training window; {needed} are needed"
             )
         if not len(test):
             return _without(record, "skipped", "no row in the test window")
-        return _train(work, train, test, record)
+        return _train(work, train, test, begin, record)
     except BarzooError as error:
         return _without(record, "failed", str(error))
 
@@ -116,7 +126,8 @@ def _without(record: dict, status: str, reason: str) -> Outcome:
     return Outcome(record | {"status": status, "reason": reason})
 
 
-def _train(work: Work, train: np.ndarray, test: np.ndarray, record: dict) -> Outcome:
+def _train(work: Work, train: np.ndarray, test: np.ndarray, begin: int, record: dict) -> Outcome:
+    """A model that looks back does so to ``begin``, the position where the training window begins."""
     sessions = work.sessions[work.session[train]]
     if not len(train):
         raise DataError("the purge leaves no training row; give a longer window, or a smaller embargo or horizon")
@@ -126,16 +137,18 @@ def _train(work: Work, train: np.ndarray, test: np.ndarray, record: dict) -> Out
     head, tail, later = np.ones(len(train), bool), np.zeros(len(train), bool), ()
     if trainer.stops_early:  # else the newest rows are too good to be held out
         head, tail = purged_tail(sessions, ends, work.settings["early_stopping"])
-        validation = work.data.take(train[tail])
+        rows = train[tail]
+        validation = with_context(work.data.take(rows), work.data, rows, trainer.context_rows, begin)
         later = validation.X, validation.y
     fitted = work.data.take(train[head])
     fitted = replace(fitted, rows=replace(fitted.rows, sample_weight=_weights(work, train[head])))
-    trainer.train(fitted.X, fitted.y, *later, rows=fitted.rows)
+    learnt = with_context(fitted, work.data, train[head], trainer.context_rows, begin)
+    trainer.train(learnt.X, learnt.y, *later, rows=learnt.rows)
     X_train, X_test = fitted.X if head.all() else work.data.X.iloc[train], work.data.X.iloc[test]
     y = work.data.y.to_numpy(float)[train]
     baselines, missing = baseline_predictions(work.task, X_train, y, X_test)
     predictions = {
-        work.model_name: trainer.predict_score(X_test),
+        work.model_name: predict_with_context(trainer, work.data.X, test, begin),
         **baselines,
         BUY_AND_HOLD: np.full(len(test), np.nan),
     }

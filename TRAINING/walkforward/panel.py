@@ -15,7 +15,7 @@ from CONFIG.errors import DataError
 from DATA_PROCESSING.columns import UNIVERSE, feature_columns, target_columns
 from DATA_PROCESSING.dataset import Dataset, make_dataset
 from DATA_PROCESSING.labeled import labeled_files, read_info, read_table
-from DATA_PROCESSING.sessions import row_sessions, without_zone
+from DATA_PROCESSING.sessions import fitted_until, row_sessions, without_zone
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +99,11 @@ class LabeledPanel:
         if UNIVERSE not in self.table:
             return np.ones(len(self.table), bool)
         return self.table[UNIVERSE].fillna(False).to_numpy(bool)
+
+    @cached_property
+    def fitted_until(self) -> np.datetime64:
+        """The last session that latents were fitted on, NaT without latents."""
+        return fitted_until(self.table)
 
     def dataset(self, target: str) -> Dataset:
         """Features and one target of all rows."""

@@ -321,10 +321,8 @@ def _notes(named: list[tuple[str, WalkForwardResults]], trials: int | None) -> l
             notes.append(f"{where}: {len(failed)} of {len(result.folds)} folds are missing, see Folds")
         raw = [note for note in result.manifest.get("notes", ()) if note.startswith(f"{result.manifest['model']}: ")]
         if raw:
-            where = f"{name} on {result.manifest['target']}"
-            notes.append(
-                f"{where}: {len(raw)} of {len(result.folds)} folds are not calibrated; {raw[-1].split(': ', 1)[1]}"
-            )
+            where, folds = f"{name} on {result.manifest['target']}", result.folds["fold"].nunique()
+            notes.append(f"{where}: {len(raw)} of {folds} folds are not calibrated; {raw[-1].split(': ', 1)[1]}")
     if about["backtest"]["execution_lag"] == 0:
         notes.append("execution_lag is 0: fills at the close that gave the signal, which nobody can trade")
     if about["untested_sessions"]:

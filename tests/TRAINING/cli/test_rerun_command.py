@@ -93,3 +93,5 @@ def test_two_runs_side_by_side(here):
     assert found["sharpe"][0]["low"] < found["sharpe"][0]["high"]
     same = CliRunner().invoke(app, ["report", "diff", "runs/one", "runs/one"]).stdout
     assert "the same data, configuration, seed and code" in same
+    assert "the same returns" in same
+    assert "may be chance" not in same

@@ -202,6 +202,18 @@ def test_a_labeled_table_that_was_edited(bars_folder, tmp_path):
         again(first, tmp_path / "third")
 
 
+def test_tables_of_other_settings_beside_those_of_the_run(bars_folder, tmp_path):
+    for symbol, horizon in (("AAA", 5), ("BBB", 10)):
+        (tmp_path / "labels.yaml").write_text(f"defaults: {{horizon: {horizon}}}\n")
+        inputs = open_inputs(str(bars_folder), [symbol], [tmp_path / "labels.yaml"])
+        labeled.label_panel(inputs.builder, tmp_path / "tables")
+    first = small_run(tmp_path / "tables", tmp_path / "run")
+    assert compare_numbers(first, again(first, tmp_path / "again")).same
+    labeled.table_path(tmp_path / "tables", "AAA").unlink()
+    with pytest.raises(DataError, match="without 'AAA'"):
+        again(first, tmp_path / "third")
+
+
 def test_what_is_no_finished_run(core, copied, tmp_path):
     with pytest.raises(ConfigError, match="no such folder"):
         open_run(tmp_path / "none")
@@ -302,6 +314,29 @@ def test_the_sharpe_difference_is_paired_on_common_sessions_and_symbols(walk, ba
     assert row["low"] < row["difference"] < row["high"]
     own = compare_sharpes(walk, walk).iloc[0]
     assert (own["difference"], own["low"], own["high"]) == (0, 0, 0)
+
+
+def test_the_sharpe_difference_leaves_out_a_symbols_sessions_that_one_run_did_not_test(
+    walk, copied, bars_folder, tmp_path
+):
+    two = small_walk(bars_folder, tmp_path / "run", ["AAA", "BBB"])
+    other, unit = copied(two), ("lightgbm", "fwd_ret_5", "pooled")
+
+    def without(rows: pd.DataFrame) -> pd.DataFrame:
+        begin = rows["session"].unique()[50]  # BBB is tested later
+        return rows[(rows["symbol"] != "BBB") | (rows["session"] >= begin)]
+
+    rewrite(other.units[unit], without)
+    (row,) = compare_sharpes(two, other).to_dict("records")
+    assert (row["symbols"], row["difference"], row["low"], row["high"]) == (2, 0, 0, 0)
+
+
+def test_a_scope_beside_both(walk, bars_folder, tmp_path):
+    both = small_walk(bars_folder, tmp_path / "run", scope="both")
+    for metrics in (compare_metrics(walk, both), compare_metrics(both, walk).rename(columns={"a": "b", "b": "a"})):
+        common = metrics.dropna(subset=["a", "b"])
+        assert {"lightgbm (pooled)", "ridge (pooled)", "buy_and_hold"} <= set(common["model"])
+        assert (common["a"] == common["b"])[common["metric"].isin(["sharpe", "rank_ic", "rmse"])].all()
 
 
 def test_runs_of_two_phases_are_not_compared(core, walk):

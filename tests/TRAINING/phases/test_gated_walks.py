@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from CONFIG.errors import ConfigError
+from TRAINING.cli import app
 from TRAINING.phases.inputs import open_inputs
 from TRAINING.phases.plan import Request
 from TRAINING.phases.walkforward import make_walk_plan, run_walk
@@ -63,6 +65,14 @@ def test_a_gate_that_is_no_target_is_walked_and_not_reported(walk_plan, tmp_path
     written = (tmp_path / "run" / "report.md").read_text()
     assert "what each gate did" in written
     assert "labels that the intervals held" in written
+
+
+def test_a_dry_run_counts_the_walks_of_gates(bars_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("gates.yaml").write_text("defaults: {targets: [y_will_peak]}\n")
+    arguments = ["--targets", "fwd_ret_5", "--config", "gates.yaml", "--train-days", "200", "--scope", "both"]
+    done = CliRunner().invoke(app, ["walkforward", str(bars_folder), *arguments, "--dry-run"])
+    assert "rows, 4 walks" in done.stdout
 
 
 def test_gates_leave_what_is_before_them_as_it_was(walk_plan, tmp_path):

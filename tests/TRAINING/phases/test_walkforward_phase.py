@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from CONFIG.errors import ConfigError, DataError, IntegrityError
+from TRAINING.cli import app
+from TRAINING.phases.finished import open_run
 from TRAINING.phases.inputs import open_inputs
 from TRAINING.phases.plan import Request, make_plan
 from TRAINING.phases.run import run_plan
@@ -113,6 +116,49 @@ def test_an_audit_enters_the_report(walk_plan, tmp_path):
     (run / "results" / "lightgbm" / "fwd_ret_5" / "pooled" / "metrics.json").write_text("{}")
     with pytest.raises(IntegrityError, match="metrics.json"):
         write_audited_report(run, verdicts)
+
+
+def test_an_audited_run_keeps_its_ledger_by_whatever_name_it_is_called(walk_plan, tmp_path, monkeypatch):
+    run_walk(walk_plan(), tmp_path / "other", jobs=2, progress=Quiet())
+    run_walk(walk_plan(), tmp_path / "run", jobs=2, progress=Quiet())
+    (ledger,) = tmp_path.glob("ledger/*.jsonl")
+    before = ledger.read_text()
+    (tmp_path / "link").symlink_to("run")
+    monkeypatch.chdir(tmp_path / "run")
+    for name in (Path("."), Path("../link")):
+        write_audited_report(name, pd.DataFrame({"check": ["a"], "verdict": ["passed"], "reason": [str(name)]}))
+        written = Path("report.md").read_text()
+        assert "trials counted: 2" in written
+    assert ledger.read_text() == before
+    assert not Path("ledger").exists()
+
+
+def test_a_run_that_stops_on_new_bars_is_no_finished_run(walk_plan, tmp_path, bars_folder):
+    source, run, stop = tmp_path / "bars", tmp_path / "run", threading.Event()
+    source.mkdir()
+    for path in bars_folder.glob("*.csv"):
+        (source / path.name).write_text("\n".join(path.read_text().splitlines()[:-60]) + "\n")
+    run_walk(walk_plan(source), run, jobs=1, progress=Quiet())
+    open_run(run)
+    for path in bars_folder.glob("*.csv"):
+        (source / path.name).write_text(path.read_text())
+    outcome = run_walk(walk_plan(source), run, jobs=1, progress=Quiet(stop, 4), stop=stop)
+    assert outcome.interrupted
+    with pytest.raises(IntegrityError, match="half finished"):
+        open_run(run)
+    with pytest.raises(ConfigError, match="the run was not finished"):
+        write_audited_report(run, pd.DataFrame(columns=["check", "verdict", "reason"]))
+    assert "is not written: the run did not finish" in audited(run)
+    run_walk(walk_plan(source), run, jobs=1, progress=Quiet())
+    assert open_run(run).manifest["bars"]["AAA"]["rows"] == 500
+    assert "did not finish" not in audited(run)
+
+
+def audited(run: Path) -> str:
+    """What the audit of a run's folder says."""
+    done = CliRunner().invoke(app, ["audit", str(run), "--null-runs", "5"])
+    assert "canary" in done.stdout, done.exception
+    return done.stderr
 
 
 def test_new_bars_go_to_the_same_folder(walk_plan, bars_folder, tmp_path):

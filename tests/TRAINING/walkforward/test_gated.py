@@ -189,11 +189,12 @@ def test_the_report_says_what_gates_did_and_how_reliable_intervals_are(walked):
     )
 
 
-def test_folds_that_are_not_calibrated_are_noted(panel, small):
-    engine = WalkForwardEngine(panel, **WINDOWS)
+@pytest.mark.parametrize("scope", ["pooled", "symbol"])
+def test_folds_that_are_not_calibrated_are_noted(panel, small, scope):
+    engine = WalkForwardEngine(panel, **WINDOWS | {"min_train_samples": 50}, scope=scope)
     engine.settings["calibration"] = "sigmoid"
     summary = summarise([engine.run("lightgbm", small, target="y_will_peak")])
-    assert summary.notes[0] == (
+    assert [note for note in summary.notes if "calibrated" in note] == [
         "lightgbm on y_will_peak: 2 of 7 folds are not calibrated; fold 1: 70 labels were known before it; "
         "100 are needed"
-    )
+    ]
