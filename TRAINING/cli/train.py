@@ -26,8 +26,8 @@ NO_LAG = "warning: execution_lag 0 fills at the close that gave the signal; no o
 def train(
     phase: str = typer.Option(
         "core",
-        help="What to run: features, core or walkforward.",
-        autocompletion=lambda: ["features", "core", "walkforward"],
+        help="What to run: features, core, sequential or walkforward.",
+        autocompletion=lambda: ["features", "core", "sequential", "walkforward"],
     ),
     input_dir: str = typer.Option(
         None,

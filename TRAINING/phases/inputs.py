@@ -17,7 +17,7 @@ from DATA_PROCESSING.columns import IN_FIT, feature_columns, target_columns
 from DATA_PROCESSING.panel import Panel
 from DATA_PROCESSING.sessions import NEVER, fitted_until, panel_sessions, row_sessions
 from DATA_PROCESSING.sources import read_panel
-from DATA_PROCESSING.sources.storage import safe_name
+from DATA_PROCESSING.sources.storage import DATABASE, safe_name
 from DATA_PROCESSING.symbols import symbol_of
 from TRAINING.runs.manifest import digest
 
@@ -125,6 +125,8 @@ def open_inputs(
         Told in a sentence what is read.
     """
     source = source or default_source()
+    if "://" not in source and not DATABASE.match(source):
+        source = str(Path(source))  # "bars/" and "bars" are one plan
     on_read(f"reading {safe_name(source)}")
     paths = labeled.labeled_files(Path(source)) if source != "demo" else []
     if paths:

@@ -259,7 +259,7 @@ def _write_results(store: RunFolder, plan: Plan, results: Results) -> None:
 
 def ledger_of(store: RunFolder, history: str) -> Ledger:
     """The trials on a market history by all runs whose folders lie beside each other."""
-    return Ledger(store.path.parent / "ledger", history)
+    return Ledger(store.path.resolve().parent / "ledger", history)
 
 
 def _trials(store: RunFolder, plan: Plan, results: Results) -> Iterator[Trial]:
@@ -269,7 +269,7 @@ def _trials(store: RunFolder, plan: Plan, results: Results) -> Iterator[Trial]:
         if model in plan.models:
             config = digest({"config": plan.models[model], "settings": plan.settings, "windows": plan.windows})
             moments = return_moments(part["net_return"])
-            yield Trial(store.path.name, model, target, config, features,
+            yield Trial(store.path.resolve().name, model, target, config, features,
                         sharpe=moments.sharpe, sessions=moments.periods)  # fmt: skip
 
 

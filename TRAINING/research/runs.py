@@ -52,7 +52,8 @@ def open_run(folder: Path, most_rows: int, on_read: Callable[[str], None] = lamb
     if "source" not in manifest:
         raise DataError(f"{folder}: its manifest names no source; audit the SOURCE that it was made from")
     tables = RunFolder(folder).tables
-    inputs = open_inputs(str(tables) if labeled.labeled_files(tables) else manifest["source"], on_read=on_read)
+    source = str(tables) if labeled.labeled_files(tables) else manifest["source"]
+    inputs = open_inputs(source, sorted(manifest["tables"]) if "tables" in manifest else None, on_read=on_read)
     split = _settings(folder).get("split") or load_run_config("split")
     windows = manifest.get("windows")
     if windows:

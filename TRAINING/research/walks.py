@@ -15,6 +15,7 @@ from TRAINING.walkforward import WalkForwardResults
 
 RUN = "run"
 SHOWN = 3
+_UNPURGED = "folds with labels that reach the test window"
 
 
 def check_walks(folder: Path, subject: Subject) -> Check:
@@ -34,7 +35,7 @@ def check_walks(folder: Path, subject: Subject) -> Check:
             "predictions outside the test window of their fold": _outside(folds, made),
             "predictions made twice": int(made.duplicated(["symbol", "timestamp"]).sum()),
             "labels that are not those of the table": _other_labels(subject, results.manifest["target"], made),
-            "folds with labels that reach the test window": _unpurged(subject, results.manifest, folds),
+            _UNPURGED: _unpurged(subject, results.manifest, folds),
         }
         numbers[place] = {"folds": len(folds), "predictions": len(made), **found}
         faults += [f"{place}: {count} {what}" for what, count in found.items() if count]
@@ -44,7 +45,9 @@ def check_walks(folder: Path, subject: Subject) -> Check:
     if not numbers:
         return Check(RUN, "not applicable", "the run has no results yet")
     told = sum(one["predictions"] for one in numbers.values()), sum(one["folds"] for one in numbers.values())
-    reason = f"{told[0]:,} predictions of {told[1]} folds lie in their test windows, purged as the tables' labels ask"
+    counted = all(one[_UNPURGED] is not None for one in numbers.values())
+    purge = "purged as the tables' labels ask" if counted else "the purge not counted, as some symbols are left out"
+    reason = f"{told[0]:,} predictions of {told[1]} folds lie in their test windows, {purge}"
     return Check(RUN, "passed", reason, numbers)
 
 
@@ -66,11 +69,14 @@ def _other_labels(subject: Subject, target: str, made: pd.DataFrame) -> int:
     return int((~np.isclose(both["y"], both[target].astype(float), rtol=1e-6, atol=0, equal_nan=True)).sum())
 
 
-def _unpurged(subject: Subject, manifest: dict, folds: pd.DataFrame) -> int:
-    """Folds that purged another number of rows than have labels that reach the test window, or its embargo."""
+def _unpurged(subject: Subject, manifest: dict, folds: pd.DataFrame) -> int | None:
+    """Folds that purged another number of rows than have labels that reach the test window, or its embargo.
+
+    None where only some of the symbols are looked at, so that rows cannot be counted.
+    """
     names = subject.table["symbol"].astype(str).to_numpy()
     if set(np.unique(names)) != set(manifest["symbols"]):
-        return 0
+        return None
     known_in = known_in_session(subject, manifest["target"])
     usable = np.isfinite(subject.values(manifest["target"]))
     if UNIVERSE in subject.table:

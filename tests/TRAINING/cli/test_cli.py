@@ -24,8 +24,8 @@ def barzoo(*arguments: object, cwd: Path, **environment: str) -> subprocess.Comp
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["train", "--phase", "sequential"], 2, "no phase 'sequential'; choose from core"),
-        (["train", "--models", "lstm"], 2, "no model 'lstm'"),
+        (["train", "--phase", "sequental"], 2, "no phase 'sequental'; did you mean 'sequential'"),
+        (["train", "--models", "ngboost"], 2, "no model 'ngboost'"),
         (["train", "--models", ","], 2, "--models: no name in ','"),
         (["train", "--variant", "agressive"], 2, "did you mean 'aggressive'"),
         (["train", "--input-dir", "nowhere"], 3, "nowhere: no such file or folder"),
@@ -68,7 +68,7 @@ def test_mistakes_are_one_clear_line(tmp_path: Path, arguments: list, code: int,
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    done = barzoo("train", "--models", "lstm", "--debug", cwd=tmp_path)
+    done = barzoo("train", "--models", "ngboost", "--debug", cwd=tmp_path)
     assert "Traceback" in done.stderr
     assert "ConfigError" in done.stderr
 

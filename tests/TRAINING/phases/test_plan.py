@@ -71,7 +71,7 @@ def test_a_short_symbol_is_skipped_with_numbers(bars_folder, make_bars, tmp_path
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        ({"phase": "sequential"}, "no phase 'sequential'; choose from core"),
+        ({"phase": "sequental"}, "no phase 'sequental'; did you mean 'sequential'"),
         ({"phase": "cor"}, "did you mean 'core'"),
         ({"models": ["lightgmb"]}, "no model 'lightgmb'; did you mean 'lightgbm'"),
         ({"variant": "consrvative"}, "did you mean 'conservative'"),

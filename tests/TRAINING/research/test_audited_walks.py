@@ -57,6 +57,19 @@ def test_a_walk_passes(walked: Path) -> None:
     assert report.about["targets"] == ["fwd_ret_5"]
 
 
+def test_a_walk_over_some_symbols_is_audited_on_them(walked: Path, tmp_path: Path) -> None:
+    tables = walked / "labeled"
+    symbols = sorted(open_inputs(str(tables)).symbols)[:2]
+    request = Request("walkforward", str(tables), ["lightgbm"], symbols, variant="smoke")
+    plan = make_walk_plan(request, open_inputs(str(tables), symbols), ["fwd_ret_5"], WINDOWS)
+    run_walk(plan, tmp_path / "run", jobs=1, progress=Silent())
+    looked_at, check = open_run(tmp_path / "run", 100_000)
+    assert sorted(looked_at.spans) == symbols
+    assert "purged as the tables' labels ask" in check.reason
+    fewer = open_run(tmp_path / "run", 500)[1]
+    assert "the purge not counted" in fewer.reason
+
+
 def late(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.assign(fold=predictions["fold"].replace({1: 0}))
 
