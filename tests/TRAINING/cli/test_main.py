@@ -22,7 +22,9 @@ def test_an_interrupt_says_that_the_same_command_goes_on(tmp_path: Path) -> None
     assert done.stderr == "\ninterrupted: what is done is kept; the same command goes on from there\n"
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["data", "check", "nowhere"], 3), (["train", "--models", "ngboost"], 2)])
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["data", "check", "nowhere"], 3), (["train", "--models", "ngboost"], 2)]
+)
 def test_debug_keeps_the_exit_code(tmp_path: Path, arguments: list[str], code: int) -> None:
     command = [sys.executable, "-m", "TRAINING", *arguments, "--debug"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

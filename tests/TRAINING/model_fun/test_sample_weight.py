@@ -12,6 +12,8 @@ from CONFIG.errors import DataError
 from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun import MODELS, trainer_class
 
+PREDICTORS = sorted(model for model in MODELS if not trainer_class(model).makes_features)
+
 
 def weighed(count: int, weight: np.ndarray) -> RowInfo:
     return RowInfo(np.full(count, np.datetime64("2030-01-01", "ns")), weight)
@@ -34,7 +36,7 @@ def test_weights_are_those_of_lightgbm_itself(make_planted, task):
     np.testing.assert_array_equal(trainer.predict_score(X), expected)
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("model", PREDICTORS)
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_equal_weights_change_nothing(make_planted, model, task):
     X, y = make_planted(500, task)
@@ -45,7 +47,7 @@ def test_equal_weights_change_nothing(make_planted, model, task):
     assert not np.array_equal(scores(model, X, y, np.linspace(0.01, 2, 500)), plain)
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("model", PREDICTORS)
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
