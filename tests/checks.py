@@ -256,7 +256,8 @@ def test_estimator_serves_scikit_learn(model: str, planted) -> None:
         estimator, {rounds: [5, 10], "learning_rate": [0.01, 0.03]}, cv=2, scoring="neg_mean_squared_error"
     )
     assert grid.fit(X, y).best_params_[rounds] in (5, 10)
-    selector = RFECV(estimator, step=4, cv=2, scoring="neg_mean_squared_error").fit(X, y)
+    few = clone(estimator).set_params(**{rounds: 10})
+    selector = RFECV(few, step=4, cv=2, scoring="neg_mean_squared_error").fit(X, y)
     assert selector.support_[3], "the planted column is kept"
 
 
@@ -285,13 +286,13 @@ def test_importance_is_a_share(model: str, planted) -> None:
 @each_model
 def test_early_stopping_needs_validation_rows(model: str, planted) -> None:
     X, y = planted
-    most = 200
+    most = 100
     rounds = {rounds_key(model): most, "learning_rate": 0.5, "early_stopping_rounds": 5}
     without = trained(model, X[:400], y[:400], **rounds)
     assert without.rounds == most
     assert set(without.history) == {"train"}
     early = trained(model, X[:400], y[:400], X[400:], y[400:], **rounds)
-    assert early.rounds < 100
+    assert early.rounds < 60
     assert set(early.history) == {"train", "validation"}
     (metric,) = early.history["validation"]
     assert np.argmin(early.history["validation"][metric]) + 1 == early.rounds

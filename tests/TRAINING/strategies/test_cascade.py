@@ -114,7 +114,7 @@ def test_noise_stays_noise(leak: bool, monkeypatch: pytest.MonkeyPatch) -> None:
             handed_on.append(roc_auc_score(y, X["p_1_lightgbm"]))
             return super().train(X, y, *rest, **others)
 
-    monkeypatch.setattr(cascade, "trainer_class", {"lightgbm": LightGBMTrainer, "xgboost": Spy}.get)
+    monkeypatch.setattr(cascade, "predictor_class", {"lightgbm": LightGBMTrainer, "xgboost": Spy}.get)
     if leak:
         monkeypatch.setattr(cascade, "predict_out_of_fold", in_fold)
     for seed in range(seeds):
@@ -203,7 +203,7 @@ def test_inputs_stay_as_they_were(make_planted) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (CascadeStrategy(["lightgbm", "xgboost", "ensemble"]), "no model 'ensemble'; choose from lightgbm"),
+        (CascadeStrategy(["lightgbm", "xgboost", "ensemble"]), "no model 'ensemble'; choose from cnn1d"),
         (CascadeStrategy(["lightgbm", "xgbost"]), "no model 'xgbost'; did you mean 'xgboost'"),
         (CascadeStrategy("lightgbm"), "models must be a list of at least one model, got 'lightgbm'"),
         (CascadeStrategy([]), r"models must be a list of at least one model, got \[\]"),

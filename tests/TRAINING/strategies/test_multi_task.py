@@ -104,7 +104,7 @@ class Together(Trainer):
 
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multi_task, "trainer_class", {"together": Together}.get)
+    monkeypatch.setattr(multi_task, "predictor_class", {"together": Together}.get)
 
 
 def test_a_model_of_several_targets_gets_them_all(excursions, together) -> None:
