@@ -52,7 +52,7 @@ class FitSettings:
         bfloat16 loses time in the casts of small layers.
     threads : int
         Of the processor, for this fit; -1 = as many as torch takes.
-    folder : Path, optional
+    folder : str or Path, optional
         Gets ``last.ckpt``, ``best.safetensors`` (weights) and ``metrics.csv`` after each epoch.
     resume : bool
         Go on from the folder's ``last.ckpt``, where there is one.
@@ -71,7 +71,7 @@ class FitSettings:
     device: str = "auto"
     precision: str = "auto"
     threads: int = 1
-    folder: Path | None = None
+    folder: str | Path | None = None
     resume: bool = False
     loggers: tuple[str, ...] = ()
     progress: bool = False
@@ -227,9 +227,9 @@ def fit(
         The checkpoint to resume from is broken or of another training.
     """
     device = choose_device(settings.device)
-    folder = None if settings.fast_dev_run else settings.folder
+    folder = None if settings.fast_dev_run or settings.folder is None else Path(settings.folder)
     if folder is not None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     shown = settings.progress and sys.stderr.isatty()
     identity = _identity(module, train, validation, settings)
     keeper = KeepBest(settings.patience, folder, identity)
@@ -251,7 +251,7 @@ def fit(
     )
     train, validation = train.to(device), None if validation is None else validation.to(device)
     data = TableData(module, train, validation, settings.batch_size, settings.seed, keeper.finished)
-    last = None if folder is None or not settings.resume else Path(folder) / LAST
+    last = None if folder is None or not settings.resume else folder / LAST
     with limited_threads(settings.threads), interruptible():
         trainer.fit(module, data, ckpt_path=last if last is not None and last.exists() else None)
     module.net.load_state_dict(keeper.best)
@@ -306,7 +306,7 @@ def make_logger(name: str, folder: Path) -> Any:
         if name == "tensorboard":
             return loggers.TensorBoardLogger(folder, name="tensorboard", version="")
         if name == "mlflow":
-            return loggers.MLFlowLogger("barzoo", tracking_uri=f"sqlite:///{Path(folder) / 'mlflow.db'}")
+            return loggers.MLFlowLogger("barzoo", tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     except ImportError as error:
         raise ConfigError(f'loggers: {name} is not installed ({error}); pip install "barzoo[tracking]"') from error
     raise ConfigError(f"loggers: expected tensorboard or mlflow, got {name!r}")
