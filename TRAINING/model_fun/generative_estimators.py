@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from TRAINING.model_fun.net_estimators import _seed_of
+from TRAINING.model_fun.net_estimators import optimisation_of, seed_of, settings_of
 
 
 class Generative(TransformerMixin, BaseEstimator):
@@ -37,26 +37,17 @@ class Generative(TransformerMixin, BaseEstimator):
     def fit(self, X, y=None, X_val=None):
         """Fit to rows, (n, features) with NaN where missing; ``X_val`` are rows for early stopping."""
         from TRAINING.neural.data import make_generator
-        from TRAINING.neural.fit import FitSettings, fit, limited_threads
+        from TRAINING.neural.fit import fit, limited_threads
         from TRAINING.neural.generative import rows_only
 
         X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", ensure_min_samples=2)
-        seed = _seed_of(self.random_state)
-        settings = FitSettings(
-            self.epochs,
-            self.batch_size,
-            seed,
-            self.early_stopping_rounds if X_val is not None else 0,
-            self.device,
-            self.precision,
-            self.n_jobs,
-        )
+        seed = seed_of(self.random_state)
         with limited_threads(self.n_jobs):
             self.shape_ = self._shape(X.shape[1])
             self.net_ = self.shape_.build()
             self.net_.learn_start(X, make_generator(seed))
             later = None if X_val is None else rows_only(np.asarray(X_val))
-            self.result_ = fit(self._module(self.net_), rows_only(X), later, settings)
+            self.result_ = fit(self._module(self.net_), rows_only(X), later, settings_of(self, seed))
         self._n_features_out = self.latent_dim
         return self
 
@@ -70,11 +61,6 @@ class Generative(TransformerMixin, BaseEstimator):
         """``latent_0``, ``latent_1``, ..."""
         check_is_fitted(self)
         return np.array([f"latent_{number}" for number in range(self.latent_dim)], dtype=object)
-
-    def _optimisation(self, **more):
-        from TRAINING.neural.modules import Optimisation
-
-        return Optimisation(self.learning_rate, self.weight_decay, self.schedule, self.warmup, **more)
 
 
 class VAETransformer(Generative):
@@ -136,7 +122,7 @@ class VAETransformer(Generative):
     def _module(self, net):
         from TRAINING.neural.generative import VAEModule
 
-        return VAEModule(net, self._optimisation(gradient_clip=self.gradient_clip), self.beta, self.kl_warmup)
+        return VAEModule(net, optimisation_of(self), self.beta, self.kl_warmup)
 
 
 class GANTransformer(Generative):
@@ -203,4 +189,4 @@ class GANTransformer(Generative):
     def _module(self, net):
         from TRAINING.neural.generative import GANModule
 
-        return GANModule(net, self._optimisation(), self.critic_steps)
+        return GANModule(net, optimisation_of(self), self.critic_steps)

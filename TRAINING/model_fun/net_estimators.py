@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -111,22 +112,19 @@ class TableNet(BaseEstimator):
         """Train on checked arrays, (n, features) and (n, heads); ``validation`` is a pair of such arrays or None."""
         from TRAINING.neural.data import TensorTable, make_generator
         from TRAINING.neural.fit import limited_threads
-        from TRAINING.neural.modules import Optimisation, SupervisedModule
+        from TRAINING.neural.modules import SupervisedModule
         from TRAINING.neural.nets import MLPConfig, initialise
 
         holes = np.flatnonzero(np.isnan(X).any(axis=0) & ~np.isnan(X).all(axis=0)) if self.missing_indicators else ()
         shape = MLPConfig(
             X.shape[1], tuple(heads), len(holes), tuple(self.hidden), self.activation, self.norm, self.dropout
         )
-        seed = _seed_of(self.random_state)
+        seed = seed_of(self.random_state)
         with limited_threads(self.n_jobs):
             net = shape.build()
             initialise(net, make_generator(seed))
             net.learn_scales(X, targets, holes)
-            optimisation = Optimisation(
-                self.learning_rate, self.weight_decay, self.schedule, self.warmup, self.gradient_clip
-            )
-            module = SupervisedModule(net, shape.heads, optimisation, self.loss)
+            module = SupervisedModule(net, shape.heads, optimisation_of(self), self.loss)
             train = TensorTable.of(X, net, targets, sample_weight)
             later = None if validation is None else TensorTable.of(validation[0], net, validation[1])
         self._run(module, train, later, seed)
@@ -135,11 +133,9 @@ class TableNet(BaseEstimator):
 
     def _run(self, module, train, later, seed: int) -> None:
         """Train a module on its samples, or leave it to `fit_together`."""
-        from TRAINING.neural.fit import FitSettings, fit
+        from TRAINING.neural.fit import fit
 
-        settings = FitSettings(
-            self.epochs, self.batch_size, seed, self.early_stopping_rounds, self.device, self.precision, self.n_jobs
-        )
+        settings = settings_of(self, seed)
         if self.waits:
             self._waiting = (module, train, later), settings
         else:
@@ -296,7 +292,31 @@ def _weight_of(sample_weight, X) -> np.ndarray | None:
     return None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
 
 
-def _seed_of(random_state) -> int:
+def optimisation_of(estimator):
+    """The `TRAINING.neural.modules.Optimisation` of an estimator's parameters; what it lacks stays as it is there."""
+    from TRAINING.neural.modules import Optimisation
+
+    names = (field.name for field in fields(Optimisation))
+    return Optimisation(**{name: getattr(estimator, name) for name in names if hasattr(estimator, name)})
+
+
+def settings_of(estimator, seed: int):
+    """The `TRAINING.neural.fit.FitSettings` of an estimator's parameters."""
+    from TRAINING.neural.fit import FitSettings
+
+    return FitSettings(
+        estimator.epochs,
+        estimator.batch_size,
+        seed,
+        estimator.early_stopping_rounds,
+        estimator.device,
+        estimator.precision,
+        estimator.n_jobs,
+    )
+
+
+def seed_of(random_state) -> int:
+    """A seed of what scikit-learn takes for one."""
     from sklearn.utils import check_random_state
 
     return random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31))

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from CONFIG.errors import DataError
 from TRAINING.model_fun.context import symbols_and_times
-from TRAINING.model_fun.net_estimators import TableNet, _seed_of
+from TRAINING.model_fun.net_estimators import TableNet, optimisation_of, seed_of
 
 _EXPLAINED_WINDOWS = 128  # training windows that importance is measured on
 _SCALED_ROWS = 10_000  # rows that medians and quartiles are taken from
@@ -144,36 +144,24 @@ class SequenceNet(TableNet):
     def _learn_windows(self, X, values, targets, head, weight, validation) -> None:
         """Train on X, whose numbers are ``values``, and (n,) targets; ``validation`` is (X, (n,) targets) or None."""
         from TRAINING.neural.data import make_generator
-        from TRAINING.neural.fit import FitSettings, fit, limited_threads
-        from TRAINING.neural.modules import Optimisation, SupervisedModule
+        from TRAINING.neural.fit import limited_threads
+        from TRAINING.neural.modules import SupervisedModule
         from TRAINING.neural.sequence_nets import NETS, draw_weights
 
         shape = NETS[self.net](values.shape[1], (head,), self.window, dropout=self.dropout, **self.architecture or {})
-        seed = _seed_of(self.random_state)
+        seed = seed_of(self.random_state)
         with limited_threads(self.n_jobs):
             net = shape.build()
             draw_weights(net, make_generator(seed))
-            optimisation = Optimisation(
-                self.learning_rate, self.weight_decay, self.schedule, self.warmup, self.gradient_clip, self.batch_size
-            )
             train, starts = self._windows(X, values, targets, weight, "training")
             sample = train.ends[:: -(-len(train) // _SCALED_ROWS)]
             net.learn_scales(train.values[sample].numpy(), train.targets.numpy())
-            module = SupervisedModule(net, shape.heads, optimisation, self.loss)
+            module = SupervisedModule(net, shape.heads, optimisation_of(self), self.loss)
             later = None
             if validation is not None:
                 later, _ = self._windows(validation[0], np.asarray(validation[0]), validation[1], None, "validation")
                 later = replace(later, targets=net.encode(later.targets))
-            settings = FitSettings(
-                self.epochs,
-                self.batch_size,
-                seed,
-                self.early_stopping_rounds if later is not None else 0,
-                self.device,
-                self.precision,
-                self.n_jobs,
-            )
-            self.result_ = fit(module, replace(train, targets=net.encode(train.targets)), later, settings)
+        self._run(module, replace(train, targets=net.encode(train.targets)), later, seed)
         self.shape_, self.net_ = shape, net
         explained = train.ends[:: -(-len(train) // _EXPLAINED_WINDOWS)]
         self._sample = gather(train.values, explained, starts, self.window)

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from TRAINING.neural.nets import Dropout, Head, Net
 
-SCHEDULES = ("constant", "cosine", "one_cycle")
-
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -33,8 +31,6 @@ class Optimisation:
         Share of all steps.
     gradient_clip : float
         Longest gradient over all weights; 0 = any.
-    batch_size : int
-        Rows of one step.
     """
 
     learning_rate: float = 1e-3
@@ -42,7 +38,6 @@ class Optimisation:
     schedule: str = "cosine"
     warmup: float = 0.1
     gradient_clip: float = 0.0
-    batch_size: int = 256
 
     def rate(self, progress: float) -> float:
         """The learning rate when a share ``progress`` of all steps is done."""
