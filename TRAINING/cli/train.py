@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 from math import isnan
 from pathlib import Path
@@ -50,6 +51,9 @@ def train(
     fresh: bool = typer.Option(False, "--fresh", help="Forget what the run's folder holds."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show the plan and an estimate; write nothing."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON on standard output."),
+    fast_dev_run: bool = typer.Option(
+        False, "--fast-dev-run", help="One symbol, one epoch or tree of each model, nothing kept: does it run?"
+    ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
     """Train models per symbol, test them out of sample after costs, and report.
@@ -61,7 +65,7 @@ def train(
     from TRAINING.phases.plan import Request, make_plan, resolve_models
 
     request = Request(phase, input_dir, names(models, "--models"), names(symbols, "--symbols"), target, variant,
-                      tuple(config), seed, latent_dim)  # fmt: skip
+                      tuple(config), seed, latent_dim, fast_dev_run)  # fmt: skip
     if phase == "features":
         from TRAINING.cli.features import make_features
 
@@ -92,10 +96,10 @@ def train(
         typer.echo(NO_LAG, err=True)
     from TRAINING.phases.run import run_plan
 
-    folder = output_dir or Path("runs") / plan.run_id
-    stop = stop_on_interrupt()
-    outcome = run_plan(plan, folder, jobs=jobs, progress=progress(), fresh=fresh, stop=stop)
-    _show_outcome(outcome, as_json)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "run" if fast_dev_run else output_dir or Path("runs") / plan.run_id
+        outcome = run_plan(plan, folder, jobs=jobs, progress=progress(), fresh=fresh, stop=stop_on_interrupt())
+    _show_outcome(outcome, as_json, kept=not fast_dev_run)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -152,7 +156,7 @@ def _show_plan(plan, jobs: int, as_json: bool) -> None:
     out.print(f"{'run:':<12}{Path('runs') / plan.run_id} (nothing was written)")
 
 
-def _show_outcome(outcome, as_json: bool) -> None:
+def _show_outcome(outcome, as_json: bool, kept: bool) -> None:
     from TRAINING.reports.leaderboard import leaderboard_table
 
     results = outcome.results
@@ -160,7 +164,8 @@ def _show_outcome(outcome, as_json: bool) -> None:
     report = outcome.folder / "report.html"
     if as_json:
         board = json.loads(results.leaderboard.to_json(orient="records"))
-        about = {"run": str(outcome.folder), "report": None if outcome.interrupted else str(report), "units": counts}
+        there = kept and not outcome.interrupted
+        about = {"run": str(outcome.folder) if kept else None, "report": str(report) if there else None, "units": counts}
         typer.echo(json.dumps({**about, "leaderboard": board}))
     elif not outcome.interrupted:
         console().print(leaderboard_table(results.leaderboard))
@@ -169,7 +174,9 @@ def _show_outcome(outcome, as_json: bool) -> None:
         some = ", ".join(symbols[:10]) + (f" and {len(symbols) - 10} more" if len(symbols) > 10 else "")
         typer.echo(f"{status}: {some}: {reason}", err=True)
     typer.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)
-    if outcome.interrupted:
+    if not kept:
+        typer.echo("fast dev run: nothing was kept, and the scores mean nothing", err=True)
+    elif outcome.interrupted:
         typer.echo(f"run the same command again to resume {outcome.folder}", err=True)
     else:
         typer.echo(f"leaderboard: {outcome.folder / 'leaderboard.csv'}\nreport:      {report}", err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -166,16 +167,19 @@ class Trainer(ABC):
             Per pair the trained trainer, or the error that stopped it.
         """
         results: list[Trainer | BarzooError] = []
-        for train, validation in datasets:
+        for number, (train, validation) in enumerate(datasets):
             val = (validation.X, validation.y) if validation is not None else (None, None)
+            trainer = type(self)(self.config)
+            trainer.folder = None if self.folder is None else self.folder / str(number)
             try:
-                results.append(type(self)(self.config).train(train.X, train.y, *val, rows=train.rows))
+                results.append(trainer.train(train.X, train.y, *val, rows=train.rows))
             except BarzooError as error:
                 results.append(error)
         return results
 
     # What a model writes for itself.
 
+    folder: Path | None = None  # where a long training leaves checkpoints and goes on from them, where the model can
     lean = False  # whether it only has to predict, which is faster: `history` and `model` may then be missing
     rounds: int | None = None  # rounds of training that predictions use, where the model has rounds
     _advice: ClassVar[str] = "give more rows or lower the model's minimum"

@@ -60,14 +60,11 @@ class GenerativeTrainer(FeatureTrainer):
             raise DataError(f"{self.name}: {count} training rows, but it takes {_FEWEST_ROWS} to learn; give more rows")
 
     def _fit(self, X, y, X_val, y_val, rows) -> None:
-        estimator = self._make().fit(X, X_val=X_val)
-        result = estimator.result_
-        self._estimator, self._net, self._shape, self.rounds = (
-            estimator,
-            estimator.net_,
-            estimator.shape_,
-            result.epochs,
-        )
+        estimator = self._make()
+        estimator.folder = self.folder
+        result = estimator.fit(X, X_val=X_val).result_
+        self._estimator, self._net, self._shape = estimator, estimator.net_, estimator.shape_
+        self.rounds = result.epochs
         self.notes += result.notes
         self.history = {part: {self._measures[part]: losses} for part, losses in result.history.items()}
         self._note_collapsed(X)

@@ -28,6 +28,8 @@ class Generative(TransformerMixin, BaseEstimator):
         See `TRAINING.neural.fit.FitSettings`.
     """
 
+    folder = None  # where `fit` leaves checkpoints and goes on from them
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True

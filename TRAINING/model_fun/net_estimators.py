@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+_CHECKPOINT_SECONDS = 60  # a shorter training writes no checkpoint
 _EXPLAINED_ROWS = 256  # training rows that importance is measured on
 
 
@@ -86,6 +87,7 @@ class TableNet(BaseEstimator):
         self.random_state = random_state
 
     waits = False  # whether `fit` only prepares, and `fit_together` trains
+    folder = None  # where `fit` leaves checkpoints and goes on from them
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -312,6 +314,9 @@ def settings_of(estimator, seed: int):
         estimator.device,
         estimator.precision,
         estimator.n_jobs,
+        estimator.folder,
+        _CHECKPOINT_SECONDS,
+        resume=True,
     )
 
 

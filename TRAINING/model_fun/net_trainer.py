@@ -46,7 +46,7 @@ class NetTrainer(Trainer):
         """Fit an estimator, or leave that to `fit_many`."""
         if self.lean and not self.config["early_stopping_rounds"]:
             X_val = y_val = None
-        estimator.waits = self._waits
+        estimator.waits, estimator.folder = self._waits, self.folder
         self._estimator = estimator.fit(X, y, sample_weight, X_val, y_val)
         if not self._waits:
             self._take()

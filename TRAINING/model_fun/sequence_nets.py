@@ -57,6 +57,7 @@ class SequenceTrainer(Trainer):
             random_state=config["seed"],
             **{key: config[key] for key in _TRAINING},
         )
+        estimator.folder = self.folder
         if self.lean and not config["early_stopping_rounds"]:
             X_val = y_val = None
         weight = None if rows is None else rows.sample_weight

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import itertools
 import logging
 import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from CONFIG.errors import ConfigError
 from DATA_PROCESSING.atomic import write_atomically
 from TRAINING.neural.checkpoints import SafetensorsIO
 from TRAINING.neural.data import TableData, TensorTable
+from TRAINING.neural.loggers import make_logger
 
 log = logging.getLogger("barzoo")
 # Lightning tells of devices, tips and its own shutdown, which is no news to a user of this package.
@@ -33,7 +35,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 # Lightning 2.6 makes leaves in a way that torch 2.13 warns of in every fit, and threads cannot filter warnings apart.
 _pytree.LeafSpec = treespec_leaf
 
-LAST, BEST = "last.ckpt", "best.safetensors"
+LAST, BEST, CURVES = "last.ckpt", "best.safetensors", "metrics.csv"
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class FitSettings:
     threads : int
         Of the processor, for this fit; -1 = as many as torch takes.
     folder : str or Path, optional
-        Gets ``last.ckpt``, ``best.safetensors`` (weights) and ``metrics.csv`` after each epoch.
+        Gets ``last.ckpt``, ``best.safetensors`` (weights) and ``metrics.csv``, the loss of each epoch.
+    checkpoint_seconds : float
+        Fewest seconds between two writings to it; 0 = after each epoch. A shorter training writes nothing.
     resume : bool
         Go on from the folder's ``last.ckpt``, where there is one.
     loggers : tuple of str
-        ``tensorboard``, ``mlflow`` (a sqlite file), both in the folder.
+        ``tensorboard``, ``mlflow`` (a sqlite file), both in the folder, see `TRAINING.neural.loggers`.
     progress : bool
         A bar, where the error stream is a terminal.
     fast_dev_run : bool
@@ -72,6 +76,7 @@ class FitSettings:
     precision: str = "auto"
     threads: int = 1
     folder: str | Path | None = None
+    checkpoint_seconds: float = 0.0
     resume: bool = False
     loggers: tuple[str, ...] = ()
     progress: bool = False
@@ -145,9 +150,10 @@ class Course:
 class KeepBest(Course, Callback):
     """Write the learning curves down, keep the best weights, stop in time; a checkpoint carries all of it."""
 
-    def __init__(self, patience: int, folder: Path | None, identity: str) -> None:
+    def __init__(self, patience: int, folder: Path | None, seconds: float, identity: str) -> None:
         super().__init__(patience)
-        self.folder, self.identity = folder, identity
+        self.folder, self.seconds, self.identity = folder, seconds, identity
+        self.written = time.monotonic()
         self.best: dict[str, torch.Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -163,12 +169,6 @@ class KeepBest(Course, Callback):
     def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if not self.best:
             self._keep(module)
-        if self.folder is not None:
-            with open(self.folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(["epoch", *(f"{part}_loss" for part in self.history)])
-                for epoch, train in enumerate(self.history["train"]):
-                    writer.writerow([epoch, train, *self.history["validation"][epoch : epoch + 1]])
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         epoch, validated = trainer.current_epoch, bool(trainer.num_val_batches and sum(trainer.num_val_batches))
@@ -180,10 +180,8 @@ class KeepBest(Course, Callback):
         self._report(trainer, epoch, losses)
         if better:
             self._keep(module)
-        if self.folder is not None:
-            trainer.save_checkpoint(self.folder / LAST)
-            if better:
-                write_atomically(self.folder / BEST, save(self.best))
+        if self.folder is not None and time.monotonic() - self.written >= self.seconds:
+            self._write(trainer)
 
     def _keep(self, module: lightning.LightningModule) -> None:
         self.best = {name: value.detach().clone() for name, value in module.net.state_dict().items()}
@@ -193,9 +191,16 @@ class KeepBest(Course, Callback):
         trainer.callback_metrics.update({name: torch.tensor(loss) for name, loss in named.items()})
         for logger in trainer.loggers:
             logger.log_metrics(named, step=epoch)
-        if self.folder is not None:
-            with open(self.folder / "metrics.csv", "a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerow([epoch, *losses.values()])
+
+    def _write(self, trainer: lightning.Trainer) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        parts = {part: losses for part, losses in self.history.items() if losses}
+        lines = [",".join(["epoch", *(f"{part}_loss" for part in parts)])]
+        lines += [",".join(map(repr, row)) for row in zip(itertools.count(), *parts.values(), strict=False)]
+        write_atomically(self.folder / CURVES, "\n".join(lines) + "\n")
+        write_atomically(self.folder / BEST, save(self.best))
+        trainer.save_checkpoint(self.folder / LAST)
+        self.written = time.monotonic()
 
 
 def fit(
@@ -228,11 +233,9 @@ def fit(
     """
     device = choose_device(settings.device)
     folder = None if settings.fast_dev_run or settings.folder is None else Path(settings.folder)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
     shown = settings.progress and sys.stderr.isatty()
     identity = _identity(module, train, validation, settings)
-    keeper = KeepBest(settings.patience, folder, identity)
+    keeper = KeepBest(settings.patience, folder, settings.checkpoint_seconds, identity)
     trainer = lightning.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=1,
@@ -290,26 +293,6 @@ def choose_device(asked: str) -> str:
 def choose_bfloat16(asked: str, device: str) -> bool:
     """Whether to multiply matrices in bfloat16."""
     return asked == "bfloat16" or (asked == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
-
-
-def make_logger(name: str, folder: Path) -> Any:
-    """A Lightning logger that writes to a folder.
-
-    Raises
-    ------
-    ConfigError
-        Its package is not installed.
-    """
-    from lightning.pytorch import loggers
-
-    try:
-        if name == "tensorboard":
-            return loggers.TensorBoardLogger(folder, name="tensorboard", version="")
-        if name == "mlflow":
-            return loggers.MLFlowLogger("barzoo", tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
-    except ImportError as error:
-        raise ConfigError(f'loggers: {name} is not installed ({error}); pip install "barzoo[tracking]"') from error
-    raise ConfigError(f"loggers: expected tensorboard or mlflow, got {name!r}")
 
 
 @contextmanager

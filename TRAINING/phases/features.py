@@ -26,7 +26,7 @@ from TRAINING.phases.plan import Request, resolve_models
 from TRAINING.phases.run import Progress, check_apart, check_same_plan, full_disk_is_said, logged, write_papers
 from TRAINING.runs.lock import locked
 from TRAINING.runs.manifest import digest, environment
-from TRAINING.runs.store import RunFolder, write_sealed
+from TRAINING.runs.store import RunFolder, training_folder, write_sealed
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +230,7 @@ def _fitted(plan: FeaturesPlan, store: RunFolder) -> tuple[FeatureTrainer, dict]
         return unpack(*found, str(folder)), found[0]["fit"]
     head, tail = _training_rows(plan)
     trainer = trainer_class(plan.model)(plan.models[plan.model])
+    trainer.folder = training_folder(folder, plan.identity)
     trainer.train(head, None, tail)
     about = {
         "rows": len(head),

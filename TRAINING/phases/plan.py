@@ -37,6 +37,8 @@ class Request:
     seed : int, optional
     latent_dim : int, optional
         Latents, of the phase ``features``.
+    fast_dev_run : bool
+        The first symbol that can be trained only, one epoch or tree of each model: does it run at all?
     """
 
     phase: str = "core"
@@ -48,6 +50,7 @@ class Request:
     files: tuple[Path, ...] = ()
     seed: int | None = None
     latent_dim: int | None = None
+    fast_dev_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,10 +173,14 @@ def resolve_models(request: Request) -> dict[str, dict]:
     given = {"seed": request.seed, "latent_dim": request.latent_dim}
     overrides = {name: value for name, value in given.items() if value is not None}
     many = len(models) > 1
-    return {
+    configs = {
         model: resolve_model_config(model, request.variant, overrides, request.files, many=many).values
         for model in dict.fromkeys(models)
     }
+    if request.fast_dev_run:
+        shortest = dict.fromkeys(("epochs", "n_estimators"), 1)
+        configs = {model: {key: shortest.get(key, value) for key, value in configs[model].items()} for model in configs}
+    return configs
 
 
 def _check_options(request: Request) -> None:
@@ -181,6 +188,8 @@ def _check_options(request: Request) -> None:
         raise ConfigError(f"--phase features learns without a target; got --target {request.target}, leave it out")
     if request.phase != "features" and request.latent_dim is not None:
         raise ConfigError(f"--latent-dim is of --phase features; got --phase {request.phase}")
+    if request.fast_dev_run and request.phase not in ("core", "sequential"):
+        raise ConfigError(f"--fast-dev-run is of --phase core and sequential; got --phase {request.phase}")
 
 
 def _check_kind(model: str, phase: str) -> None:
@@ -250,6 +259,9 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
                     }
                 )
                 units.append(Unit(model, target, symbol, identity, rows, skip or missing))
+    if request.fast_dev_run:
+        first = next((unit.symbol for unit in units if not unit.skip), None)
+        units = [unit for unit in units if unit.symbol == first] if first else units
     return Plan(request.phase, inputs, models, settings, targets, validation_start, test_start, units)
 
 

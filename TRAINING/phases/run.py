@@ -18,8 +18,10 @@ import yaml
 from CONFIG.errors import ConfigError, DataError, IntegrityError
 from DATA_PROCESSING.labeled import label_panel
 from TRAINING.evaluation.sharpe import return_moments
-from TRAINING.phases.plan import Plan, Unit
+from TRAINING.neural.loggers import check_logger
+from TRAINING.phases.plan import BASELINES, Plan, Unit
 from TRAINING.phases.results import Results, collect
+from TRAINING.phases.tracking import track
 from TRAINING.phases.unit import UnitResult, run_batch
 from TRAINING.reports.leaderboard import leaderboard_csv
 from TRAINING.runs.ledger import Ledger, Trial
@@ -98,6 +100,8 @@ def run_plan(
     if not plan.todo:
         reason = next((unit.skip for unit in plan.units), "no symbol")
         raise DataError(f"{plan.inputs.source}: nothing to train, every unit is skipped; {reason}")
+    for name in plan.settings["phases"]["loggers"]:
+        check_logger(name)
     store = RunFolder(folder)
     store.create()
     stop = stop or threading.Event()
@@ -214,6 +218,7 @@ def _units(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: th
         return _interrupted(batch) if stop.is_set() else run_batch(batch, plan, store)
 
     found = [UnitResult(unit, "skipped", unit.skip) for unit in plan.units if unit.skip]
+    loggers = plan.settings["phases"]["loggers"]
     # Threads serve: the zoo's models fit in native code, which runs without Python's lock.
     parallel = Parallel(jobs, backend="threading", return_as="generator_unordered", batch_size=1)
     with progress.stage("train", len(plan.todo)) as step, quick_switches():
@@ -221,6 +226,8 @@ def _units(plan: Plan, store: RunFolder, jobs: int, progress: Progress, stop: th
             for result in results:
                 _record(store, result)
                 unit = result.unit
+                if loggers and result.status == "done" and not result.resumed and unit.model != BASELINES:
+                    track(result, plan.models[unit.model], loggers, store.path)
                 step(f"{unit.model} {unit.target} {unit.symbol}: {result.status} {result.reason}".strip())
                 found.append(result)
     return found

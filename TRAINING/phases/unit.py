@@ -27,7 +27,7 @@ from TRAINING.model_fun.context import predict_with_context, with_context
 from TRAINING.model_fun.registry import trainer_class
 from TRAINING.phases.plan import BASELINES, Plan, Unit
 from TRAINING.runs.manifest import environment
-from TRAINING.runs.store import RunFolder, write_sealed
+from TRAINING.runs.store import RunFolder, training_folder, write_sealed
 from TRAINING.strategies import SingleTaskStrategy
 
 log = logging.getLogger("barzoo")
@@ -128,7 +128,10 @@ def _train(batch: list[Unit], todo: list[Unit], plan: Plan, folder: RunFolder) -
         else:
             strategy = SingleTaskStrategy(model, plan.models[model])
             context_rows = trainer_class(model)(plan.models[model]).context_rows
-            trained = strategy.train_many([windows.to_train(context_rows) for _, windows in ready])
+            datasets = [windows.to_train(context_rows) for _, windows in ready]
+            first = ready[0][0] if ready else batch[0]
+            checkpoints = training_folder(folder.unit(model, target, first.symbol), first.identity)
+            trained = strategy.train_many(datasets, checkpoints)
             outcomes = {
                 unit: _outcome(trainer, windows, plan, unit)
                 for trainer, (unit, windows) in zip(trained, ready, strict=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 from CONFIG.errors import IntegrityError
 
 NAME = "manifest.json"
-_PACKAGES = ("barzoo", "numpy", "pandas", "scikit-learn", "lightgbm", "xgboost-cpu", "xgboost", "numba", "pyarrow")
+_PACKAGES = ("barzoo", "numpy", "pandas", "scikit-learn", "lightgbm", "xgboost-cpu", "xgboost", "numba", "pyarrow",
+             "torch", "lightning")  # fmt: skip
 
 
 def digest(value: object) -> str:

@@ -16,7 +16,7 @@ _MARKER = ".barzoo"  # a folder without it is not a run's, whatever it holds
 _OURS = frozenset(
     ("units", "labeled", "folds", "results", "config.resolved.yaml", "env.json", "log.txt", "metrics.jsonl",
      "leaderboard.csv", "units.csv", "model", "report.html", "report.md", "report_tables", "summary.png", "audit.json",
-     NAME)
+     "tensorboard", "mlflow.db", NAME)
 )  # fmt: skip
 
 
@@ -33,6 +33,13 @@ def write_sealed(folder: Path, body: dict, files: dict[str, bytes]) -> None:
         shutil.rmtree(folder)
     os.rename(temporary, folder)
     sync_folder(folder.parent)
+    if "identity" in body:
+        shutil.rmtree(training_folder(folder, body["identity"]), ignore_errors=True)
+
+
+def training_folder(folder: Path, identity: str) -> Path:
+    """Where a long training leaves checkpoints until `write_sealed` has written its ``folder``."""
+    return folder.with_name(f".{folder.name}.{identity[:16]}.training")
 
 
 @dataclass(frozen=True)

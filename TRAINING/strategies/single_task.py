@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -47,6 +48,13 @@ class SingleTaskStrategy:
         X_train, y_train, X_val, y_val, rows = with_validation(X_train, y_train, X_val, y_val, rows)
         return trainer.train(X_train, y_train, X_val, y_val, rows=rows)
 
-    def train_many(self, datasets: Sequence[tuple[Dataset, Dataset]]) -> list[Trainer | BarzooError]:
-        """Train one model per (training, validation) pair; an error stands in the place of the model it stopped."""
-        return predictor_class(self.model_name)(self.model_config).fit_many(datasets)
+    def train_many(
+        self, datasets: Sequence[tuple[Dataset, Dataset]], folder: Path | None = None
+    ) -> list[Trainer | BarzooError]:
+        """Train one model per (training, validation) pair; an error stands in the place of the model it stopped.
+
+        A long training of a net leaves checkpoints in ``folder`` and goes on from them.
+        """
+        trainer = predictor_class(self.model_name)(self.model_config)
+        trainer.folder = folder
+        return trainer.fit_many(datasets)

@@ -14,7 +14,7 @@ from CONFIG.errors import IntegrityError
 from DATA_PROCESSING.symbols import file_stem
 from TRAINING.evaluation.folds import Fold
 from TRAINING.runs.manifest import digest, environment, read_sealed
-from TRAINING.runs.store import write_sealed
+from TRAINING.runs.store import training_folder, write_sealed
 from TRAINING.walkforward.fold import Outcome, Work
 from TRAINING.walkforward.panel import LabeledPanel
 
@@ -59,6 +59,10 @@ class Checkpoint:
             "importance": outcome.importance,
         }
         write_sealed(self._path(fold, symbol), body, {_PREDICTIONS: buffer.getvalue()})
+
+    def training(self, fold: Fold, symbol: str) -> Path:
+        """Where the fold's net leaves checkpoints while it trains."""
+        return training_folder(self._path(fold, symbol), self._identity(fold, symbol))
 
     def _path(self, fold: Fold, symbol: str) -> Path:
         return self.folder / f"{fold.test_start}" / file_stem(symbol or "pooled")

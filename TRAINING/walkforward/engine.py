@@ -208,7 +208,7 @@ class WalkForwardEngine:
             name = "" if symbol is None else self.panel.symbols[symbol]
             outcome = kept and kept.find(fold, name)
             if outcome is None:
-                outcome = run_fold(work, fold, symbol)
+                outcome = run_fold(work, fold, symbol, kept and kept.training(fold, name))
                 if kept and outcome.record["status"] == "done":
                     kept.keep(fold, name, outcome)
             return fold, name, outcome

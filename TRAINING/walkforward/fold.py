@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -81,8 +82,11 @@ class Outcome:
     importance: dict[str, float] = field(default_factory=dict)
 
 
-def run_fold(work: Work, fold: Fold, symbol: int | None = None) -> Outcome:
-    """Train one model and the baselines on a fold, of all symbols or of one; an error becomes the outcome's reason."""
+def run_fold(work: Work, fold: Fold, symbol: int | None = None, folder: Path | None = None) -> Outcome:
+    """Train one model and the baselines on a fold, of all symbols or of one; an error becomes the outcome's reason.
+
+    A long training of a net leaves checkpoints in ``folder`` and goes on from them.
+    """
     days = np.searchsorted(work.sessions, [fold.train_start, fold.test_start, fold.test_end, fold.last_known])
     begin, cut, stop = np.searchsorted(work.session, [days[0], days[1], days[2] + 1])
     usable = np.ones(stop - begin, bool) if symbol is None else work.symbol[begin:stop] == symbol
@@ -117,7 +121,7 @@ def run_fold(work: Work, fold: Fold, symbol: int | None = None) -> Outcome:
             )
         if not len(test):
             return _without(record, "skipped", "no row in the test window")
-        return _train(work, train, test, begin, record)
+        return _train(work, train, test, begin, record, folder)
     except BarzooError as error:
         return _without(record, "failed", str(error))
 
@@ -126,14 +130,14 @@ def _without(record: dict, status: str, reason: str) -> Outcome:
     return Outcome(record | {"status": status, "reason": reason})
 
 
-def _train(work: Work, train: np.ndarray, test: np.ndarray, begin: int, record: dict) -> Outcome:
+def _train(work: Work, train: np.ndarray, test: np.ndarray, begin: int, record: dict, folder: Path | None) -> Outcome:
     """A model that looks back does so to ``begin``, the position where the training window begins."""
     sessions = work.sessions[work.session[train]]
     if not len(train):
         raise DataError("the purge leaves no training row; give a longer window, or a smaller embargo or horizon")
     ends = work.sessions[work.label_session[train]]
     trainer = trainer_class(work.model_name)(work.config)
-    trainer.lean = True
+    trainer.lean, trainer.folder = True, folder
     head, tail, later = np.ones(len(train), bool), np.zeros(len(train), bool), ()
     if trainer.stops_early:  # else the newest rows are too good to be held out
         head, tail = purged_tail(sessions, ends, work.settings["early_stopping"])
