@@ -165,7 +165,11 @@ def _show_outcome(outcome, as_json: bool, kept: bool) -> None:
     if as_json:
         board = json.loads(results.leaderboard.to_json(orient="records"))
         there = kept and not outcome.interrupted
-        about = {"run": str(outcome.folder) if kept else None, "report": str(report) if there else None, "units": counts}
+        about = {
+            "run": str(outcome.folder) if kept else None,
+            "report": str(report) if there else None,
+            "units": counts,
+        }
         typer.echo(json.dumps({**about, "leaderboard": board}))
     elif not outcome.interrupted:
         console().print(leaderboard_table(results.leaderboard))

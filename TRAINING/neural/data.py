@@ -33,6 +33,8 @@ class TensorTable:
         (n,) int64 position in ``values`` of each window's last row, see `window_ends`; ``None``: sample i is row i.
     window : int
         Rows of a window, where there are ``ends``.
+    transform : callable, optional
+        Applied to the features of samples when they are taken.
     """
 
     values: Tensor
@@ -40,6 +42,7 @@ class TensorTable:
     weight: Tensor | None = None
     ends: Tensor | None = None
     window: int = 1
+    transform: Callable[[Tensor], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -51,6 +54,8 @@ class TensorTable:
         else:
             offsets = torch.arange(1 - self.window, 1, device=index.device)
             x = self.values[self.ends[index, None] + offsets]
+        if self.transform is not None:
+            x = self.transform(x)
         weight = None if self.weight is None else self.weight.index_select(0, index)
         return x, self.targets.index_select(0, index), weight
 

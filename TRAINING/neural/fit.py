@@ -214,8 +214,9 @@ def fit(
     Parameters
     ----------
     module : LightningModule
-        With ``net``, ``seed(generator)``, ``train_loss()`` and ``validation_loss()``, such as `SupervisedModule`; it
-        learns from blocks, see `TRAINING.neural.data.Blocks`. A checkpoint must agree with its ``optimisation``.
+        With ``net``, ``prepare(table)``, ``seed(generator)``, ``train_loss()`` and ``validation_loss()``, such as
+        `SupervisedModule`; it learns from blocks, see `TRAINING.neural.data.Blocks`. A checkpoint must agree with its
+        ``optimisation``.
     train, validation : TensorTable
         Validation rows serve the curves and, with ``patience``, early stopping.
     settings : FitSettings
@@ -252,10 +253,11 @@ def fit(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    train, validation = train.to(device), None if validation is None else validation.to(device)
-    data = TableData(module, train, validation, settings.batch_size, settings.seed, keeper.finished)
     last = None if folder is None or not settings.resume else folder / LAST
     with limited_threads(settings.threads), interruptible():
+        train = module.prepare(train).to(device)
+        validation = None if validation is None else module.prepare(validation).to(device)
+        data = TableData(module, train, validation, settings.batch_size, settings.seed, keeper.finished)
         trainer.fit(module, data, ckpt_path=last if last is not None and last.exists() else None)
     module.net.load_state_dict(keeper.best)
     module.net.cpu().eval()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightning.pytorch as lightning
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from TRAINING.neural.data import TensorTable
 from TRAINING.neural.nets import Dropout, Head, Net
+
+_STANDARDISED_ONCE = 2**24  # numbers of which a second table is kept, 64 MB
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,10 @@ class BlockModule(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimisation.optimizer(self.net.parameters())
 
+    def prepare(self, table: TensorTable) -> TensorTable:
+        """Samples as `batch_loss` takes them; the given ones, unless a subclass says otherwise."""
+        return table
+
     def batch_loss(self, x: Tensor, targets: Tensor, weight: Tensor | None) -> Tensor:
         """The loss of one batch."""
         raise NotImplementedError
@@ -165,7 +172,14 @@ class SupervisedModule(BlockModule):
         total = sum(head.weight for head in heads)
         self.register_buffer("shares", torch.tensor([head.weight / total for head in heads]), persistent=False)
 
-    # Losses.
+    def prepare(self, table: TensorTable) -> TensorTable:
+        """Standardised samples: once before training where they are few, else each time they are gathered."""
+        standardise = self.net.standardise
+        if table.values.numel() > _STANDARDISED_ONCE:
+            return replace(table, transform=standardise)
+        return replace(table, values=standardise(table.values))
+
+    # Losses, of standardised features.
 
     def each_loss(self, outputs: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
         """(n, heads) losses, or their mean; shapes as `Net.forward` and `Net.encode` give them, nothing missing."""
@@ -189,14 +203,14 @@ class SupervisedModule(BlockModule):
 
     def batch_loss(self, x: Tensor, targets: Tensor, weight: Tensor | None) -> Tensor:
         """The loss of one batch: the heads' mean losses, weighted."""
-        outputs = self.net(x)
+        outputs = self.net.answer(x)
         if weight is None and len(self.shares) == 1:
             return self.each_loss(outputs, targets, "mean")
         return self.head_losses(outputs, targets, weight)[0] @ self.shares
 
     def validation_step(self, block: tuple, index: int) -> None:
         x, targets, weight = block[:3]
-        self._validated.append(torch.stack(self.head_losses(self.net(x), targets, weight)))
+        self._validated.append(torch.stack(self.head_losses(self.net.answer(x), targets, weight)))
 
     def validation_loss(self) -> float:
         """Loss of the validation rows after the epoch."""

@@ -138,7 +138,11 @@ class Net(nn.Module):
         self.register_buffer("spread", torch.ones(len(heads)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.heads(self.trunk(self.standardise(x)))
+        return self.answer(self.standardise(x))
+
+    def answer(self, z: Tensor) -> Tensor:
+        """As `forward`, of what is standardised already."""
+        return self.heads(self.trunk(z))
 
     def learn_scales(self, rows: np.ndarray, targets: np.ndarray, flagged: Sequence[int] = ()) -> None:
         """Take what standardises features and regression targets from training rows, (n, features) and (n, heads).

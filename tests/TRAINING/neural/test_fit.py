@@ -78,7 +78,7 @@ def test_early_stopping_brings_the_best_weights_back() -> None:
     curve = result.history["validation"]
     assert result.epochs == np.argmin(curve) + 1 < len(curve) == result.epochs + 3
     X, y = make_data()
-    later = TensorTable.of(X[200:], module.net, y[200:])
+    later = module.prepare(TensorTable.of(X[200:], module.net, y[200:]))
     with torch.no_grad():
         loss = module.batch_loss(later.values, later.targets, None)
     assert float(loss) == pytest.approx(min(curve), rel=1e-5)
@@ -182,3 +182,14 @@ def test_the_rate_follows_its_schedule(schedule: str) -> None:
 def test_the_configuration_of_a_net_goes_through_json() -> None:
     config = MLPConfig(4, (Head("a"), Head("b", "binary", 0.5)), 2, (8, 4), "mish", True, 0.25)
     assert MLPConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
+
+
+def test_a_large_table_is_standardised_as_it_is_gathered_to_the_same_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    once = weights(run(FitSettings(3, 32))[0])
+    monkeypatch.setattr("TRAINING.neural.modules._STANDARDISED_ONCE", 0)
+    np.testing.assert_array_equal(weights(run(FitSettings(3, 32))[0]), once)
+
+
+def test_a_short_training_writes_no_checkpoint(tmp_path) -> None:
+    run(FitSettings(3, 32, folder=tmp_path / "none", checkpoint_seconds=3600))
+    assert not (tmp_path / "none").exists()

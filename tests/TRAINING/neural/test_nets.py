@@ -103,7 +103,7 @@ def test_the_loss_equals_a_loop(rows: int, seed: int, weighted: bool, loss: str)
             own = 1.0 if weight is None else weight[i]
             total, counted = total + own * each, counted + own
         expected += share * total / counted
-    found = module.batch_loss(*table.take(torch.arange(rows)))
+    found = module.batch_loss(*module.prepare(table).take(torch.arange(rows)))
     assert found.item() == pytest.approx(expected, rel=1e-4)
 
 
