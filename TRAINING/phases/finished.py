@@ -40,7 +40,7 @@ class FinishedRun:
 
     @property
     def phase(self) -> str:
-        """``core`` or ``walkforward``."""
+        """``core``, ``sequential`` or ``walkforward``."""
         return self.manifest["phase"]
 
     @property
@@ -109,7 +109,7 @@ def open_run(folder: str | Path) -> FinishedRun:
     Raises
     ------
     ConfigError
-        There is no run.
+        There is no run, or one that only makes features.
     IntegrityError
         It was edited, did not come to its end, or was made before runs said all that is needed here.
     """
@@ -123,6 +123,8 @@ def open_run(folder: str | Path) -> FinishedRun:
         raise IntegrityError(
             f"{folder / NAME}: does not say {missing[0]!r}; not a run's, or an older barzoo's: run it again"
         )
+    if manifest["phase"] == "features":
+        raise ConfigError(f"{folder}: a features run, which makes tables and has no results to repeat or compare")
     try:
         board = pd.read_csv(folder / "leaderboard.csv", keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
