@@ -17,6 +17,7 @@ from DATA_PROCESSING.labeled import label_panel, read_info, read_table, table_pa
 from DATA_PROCESSING.sessions import row_sessions
 from TRAINING.artifacts import load_artifact
 from TRAINING.phases.features import make_features_plan, run_features
+from TRAINING.phases.finished import open_run
 from TRAINING.phases.inputs import open_inputs
 from TRAINING.phases.plan import Request, make_plan
 from TRAINING.runs.lock import locked
@@ -162,6 +163,11 @@ def test_a_killed_run_goes_on(made, tables, tmp_path) -> None:
     assert files_of(folder) == files_of(outcome.folder)
     for path in (folder / "AAA.parquet", folder / "model/net.safetensors"):
         assert path.stat().st_mtime_ns == times[path.name], "what was finished is kept"
+
+
+def test_it_has_no_results_to_repeat(made) -> None:
+    with pytest.raises(ConfigError, match="a features run, which makes tables"):
+        open_run(made[0].folder)
 
 
 def test_damage_is_made_good(made, tables, tmp_path) -> None:
