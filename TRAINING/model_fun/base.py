@@ -156,6 +156,22 @@ class Trainer(ABC):
             importance[order] / (total if total > 0 else np.nan), np.array(self.features, dtype=object)[order]
         )
 
+    def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
+        """Scores that only this kind of model has, such as the loss of its quantiles; none unless a subclass says more.
+
+        Parameters
+        ----------
+        X, y : DataFrame, Series
+            (n,) rows that it was not trained on, in the order of their index; y is NaN without label, and where a row
+            is only looked back at.
+
+        Returns
+        -------
+        dict of str to float
+            Finite values, for the report.
+        """
+        return {}
+
     def fit_many(self, datasets: Sequence[tuple[Dataset, Dataset | None]]) -> list[Trainer | BarzooError]:
         """Train one model per (training, validation) pair, with this trainer's configuration.
 

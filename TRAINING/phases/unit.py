@@ -226,13 +226,14 @@ def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa
     prediction = predict_with_context(trainer, windows.data.X, windows.places.test)
     description, files = pack(trainer)
     predictions, scores, reasons = _evaluate(unit, windows, trainer.task, trainer.name, prediction, plan)
+    later = with_context(windows.test, windows.data, windows.places.test, trainer.context_rows)
     importance = trainer.get_feature_importance()
     record = {
         **description,
         "threshold": _threshold(trainer.task, windows),
         "rounds": trainer.rounds,
         "notes": trainer.notes,
-        "scores": {trainer.name: scores},
+        "scores": {trainer.name: trainer.own_scores(later.X, later.y) | scores},
         "reasons": {trainer.name: reasons},
         "importance": {} if importance.isna().any() else importance.to_dict(),
     }
