@@ -182,10 +182,10 @@ def test_one_bad_symbol_costs_only_itself(bars_folder, plan_for, run, tmp_path: 
 def test_an_unexpected_error_costs_only_its_unit(plan_for, run, tmp_path: Path, monkeypatch) -> None:
     real = unit_module.SingleTaskStrategy.train_many
 
-    def sometimes(self, datasets):
+    def sometimes(self, datasets, folder):
         if datasets[0][0].X.index[0][0] == "BBB" and self.model_name == "xgboost":
             raise RuntimeError("a library broke")
-        return real(self, datasets)
+        return real(self, datasets, folder)
 
     monkeypatch.setattr(unit_module.SingleTaskStrategy, "train_many", sometimes)
     outcome, _ = run(plan_for(target="fwd_ret_5"), tmp_path / "run")
