@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import joblib
@@ -40,14 +42,26 @@ def rounds_key(model: str) -> str:
     return "n_estimators" if "n_estimators" in load_model_config(model) else "epochs"
 
 
+def few_rounds(model: str, count: int) -> dict[str, int]:
+    """The override for so many rounds; none for a model without rounds."""
+    return {rounds_key(model): count} if rounds_key(model) in load_model_config(model) else {}
+
+
 def skill(trainer: Trainer, X: pd.DataFrame, y: pd.Series) -> float:
     score = trainer.predict_score(X)
     return roc_auc_score(y, score) if trainer.task == "binary" else r2_score(y, score)
 
 
-@pytest.fixture(params=TASKS)
+@pytest.fixture(scope="module", params=TASKS)
 def planted(request: pytest.FixtureRequest, make_planted) -> tuple[pd.DataFrame, pd.Series]:
     return make_planted(600, request.param)
+
+
+@pytest.fixture(scope="module")
+def shared(planted) -> Callable[[str], Trainer]:
+    """Each model trained once, on 400 rows of ``planted`` and stopped by the others, for tests that only ask it."""
+    X, y = planted
+    return cache(lambda model: trained(model, X[:400], y[:400], X[400:], y[400:]))
 
 
 def test_table_yaml_and_class_are_in_step() -> None:
@@ -82,20 +96,20 @@ def test_learns_a_planted_signal_and_no_noise(model: str, planted) -> None:
 @each_model
 def test_same_seed_same_predictions(model: str, planted) -> None:
     X, y = planted
-    first, second, other = (trained(model, X, y, seed=seed).predict_score(X) for seed in (5, 5, 6))
+    few = few_rounds(model, 5)
+    first, second, other = (trained(model, X, y, seed=seed, **few).predict_score(X) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
 @each_model
-def test_a_lean_trainer_predicts_the_same(model: str, planted) -> None:
+def test_a_lean_trainer_predicts_the_same(model: str, planted, shared) -> None:
     X, y = planted
-    scores = []
-    for lean in (False, True):
-        trainer = trainer_class(model)(load_model_config(model, variant="smoke"))
-        trainer.lean = lean
-        scores.append(trainer.train(X[:400], y[:400], X[400:], y[400:]).predict_score(X))
-    np.testing.assert_array_equal(*scores)
+    lean = trainer_class(model)(load_model_config(model, variant="smoke"))
+    lean.lean = True
+    lean.train(X[:400], y[:400], X[400:], y[400:])
+    assert not shared(model).lean
+    np.testing.assert_array_equal(lean.predict_score(X), shared(model).predict_score(X))
 
 
 @each_model
@@ -109,9 +123,9 @@ def test_inputs_stay_as_they_were(model: str, planted) -> None:
 
 
 @each_model
-def test_one_row_predicts_as_in_a_batch(model: str, planted) -> None:
-    X, y = planted
-    trainer = trained(model, X, y)
+def test_one_row_predicts_as_in_a_batch(model: str, planted, shared) -> None:
+    X, _ = planted
+    trainer = shared(model)
     if trainer.context_rows:
         pytest.skip("a sequence model needs the rows before")
     batch = trainer.predict_score(X[:20])
@@ -120,9 +134,9 @@ def test_one_row_predicts_as_in_a_batch(model: str, planted) -> None:
 
 
 @each_model
-def test_predictions_have_shape_and_meaning(model: str, planted) -> None:
-    X, y = planted
-    trainer = trained(model, X, y)
+def test_predictions_have_shape_and_meaning(model: str, planted, shared) -> None:
+    X, _ = planted
+    trainer = shared(model)
     prediction = trainer.predict(X)
     assert prediction.shape == (len(X),)
     if trainer.task == "binary":
@@ -138,27 +152,27 @@ def test_predictions_have_shape_and_meaning(model: str, planted) -> None:
 
 
 @each_model
-def test_predictions_are_the_estimators_own(model: str, planted) -> None:
+def test_predictions_are_the_estimators_own(model: str, planted, shared) -> None:
     """What a user gets from ``joblib.load(...).predict(X)`` is what the trainer says."""
-    X, y = planted
-    trainer = trained(model, X[:400], y[:400], X[400:], y[400:])
+    X, _ = planted
+    trainer = shared(model)
     own = trainer.model.predict_proba(X)[:, 1] if is_classifier(trainer.model) else trainer.model.predict(X)
     np.testing.assert_allclose(trainer.predict_score(X), own, rtol=1e-6)
 
 
 @each_model
-def test_column_order_at_predict_does_not_matter(model: str, planted) -> None:
-    X, y = planted
-    trainer = trained(model, X, y)
+def test_column_order_at_predict_does_not_matter(model: str, planted, shared) -> None:
+    X, _ = planted
+    trainer = shared(model)
     assert trainer.features == list(X.columns)
     shuffled = X[X.columns[::-1]].assign(unused=1.0)
     np.testing.assert_array_equal(trainer.predict_score(shuffled), trainer.predict_score(X))
 
 
 @each_model
-def test_missing_columns_are_shown(model: str, planted) -> None:
-    X, y = planted
-    trainer = trained(model, X, y)
+def test_missing_columns_are_shown(model: str, planted, shared) -> None:
+    X, _ = planted
+    trainer = shared(model)
     renamed = X.rename(columns={"signal": "signl"})
     with pytest.raises(DataError, match=r"lacks 1 of the 10 training columns: signal; unknown to it: signl"):
         trainer.predict(renamed)
@@ -166,13 +180,13 @@ def test_missing_columns_are_shown(model: str, planted) -> None:
 
 @each_model
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
-def test_infinity_is_named(model: str, planted, value: float) -> None:
+def test_infinity_is_named(model: str, planted, shared, value: float) -> None:
     X, y = planted
     broken = X.copy()
     broken.iloc[[7, 9], 3] = value
     with pytest.raises(DataError, match=rf"'signal' has 2 infinite values, the first at .*{X.index[7][1].date()}"):
         trained(model, broken, y)
-    trainer = trained(model, X, y)
+    trainer = shared(model)
     with pytest.raises(DataError, match="'signal' has 2 infinite values"):
         trainer.predict(broken)
 
@@ -237,19 +251,19 @@ def test_too_few_rows_for_one_split_is_an_error(model: str, planted) -> None:
 @each_model
 def test_task_follows_our_labels_then_the_values(model: str, planted) -> None:
     X, y = planted
-    zero_one = (y > 0).astype(float)
-    assert trained(model, X, zero_one.rename("fwd_ret_5")).task == "regression"
-    assert trained(model, X, zero_one.rename("y_will_peak")).task == "binary"
-    assert trained(model, X, zero_one.rename("mine")).task == "binary"
-    assert trained(model, X, zero_one.rename("mine"), task="regression").task == "regression"
+    zero_one, few = (y > 0).astype(float), few_rounds(model, 2)
+    assert trained(model, X, zero_one.rename("fwd_ret_5"), **few).task == "regression"
+    assert trained(model, X, zero_one.rename("y_will_peak"), **few).task == "binary"
+    assert trained(model, X, zero_one.rename("mine"), **few).task == "binary"
+    assert trained(model, X, zero_one.rename("mine"), task="regression", **few).task == "regression"
     with pytest.raises(DataError, match="must be 0 or 1"):
         trained(model, X, (y * 0 + np.arange(len(y)) % 3).rename("y_will_peak"))
 
 
 @each_model
-def test_estimator_serves_scikit_learn(model: str, planted) -> None:
-    X, y = planted
-    estimator = trained(model, X[:400], y[:400], X[400:], y[400:]).model
+def test_estimator_serves_scikit_learn(model: str, planted, shared) -> None:
+    X, y = (part[:300] for part in planted)
+    estimator = shared(model).model
     assert clone(estimator).get_params() == estimator.get_params()
     rounds = rounds_key(model)
     grid = GridSearchCV(
@@ -262,18 +276,18 @@ def test_estimator_serves_scikit_learn(model: str, planted) -> None:
 
 
 @each_model
-def test_estimator_survives_joblib(model: str, planted, tmp_path: Path) -> None:
-    X, y = planted
-    trainer = trained(model, X, y)
+def test_estimator_survives_joblib(model: str, planted, shared, tmp_path: Path) -> None:
+    X, _ = planted
+    trainer = shared(model)
     joblib.dump(trainer.model, tmp_path / "model.pkl")
     np.testing.assert_array_equal(joblib.load(tmp_path / "model.pkl").predict(X), trainer.model.predict(X))
     json.dumps(trainer.config)
 
 
 @each_model
-def test_importance_is_a_share(model: str, planted) -> None:
-    X, y = planted
-    trainer = trained(model, X, y)
+def test_importance_is_a_share(model: str, planted, shared) -> None:
+    X, _ = planted
+    trainer = shared(model)
     importance = trainer.get_feature_importance(target="outcome")
     assert importance.index[0] == "signal"
     assert set(importance.index) == set(X.columns)
@@ -329,9 +343,9 @@ def test_fit_many_equals_one_by_one(model: str, make_planted) -> None:
 
 
 @each_model
-def test_artifact_predicts_as_before(model: str, planted, tmp_path: Path) -> None:
-    X, y = planted
-    trainer = trained(model, X[:400], y[:400], X[400:], y[400:])
+def test_artifact_predicts_as_before(model: str, planted, shared, tmp_path: Path) -> None:
+    X, _ = planted
+    trainer = shared(model)
     save_artifact(trainer, tmp_path / "artifact")
     loaded = load_artifact(tmp_path / "artifact")
     np.testing.assert_array_equal(loaded.predict_score(X), trainer.predict_score(X))
@@ -341,10 +355,9 @@ def test_artifact_predicts_as_before(model: str, planted, tmp_path: Path) -> Non
 
 
 @each_model
-def test_damaged_artifact_is_refused(model: str, planted, tmp_path: Path) -> None:
-    X, y = planted
+def test_damaged_artifact_is_refused(model: str, shared, tmp_path: Path) -> None:
     folder = tmp_path / "artifact"
-    save_artifact(trained(model, X, y), folder)
+    save_artifact(shared(model), folder)
     for path in sorted(folder.iterdir()):
         whole = path.read_bytes()
         for damaged in (whole[: len(whole) // 2], b"", whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:]):
@@ -405,7 +418,7 @@ def test_untrained_model_says_so(model: str, planted) -> None:
 @each_task
 def test_variants_differ_in_the_promised_direction(model: str, task: str, make_planted) -> None:
     """Aggressive fits the training rows closer than conservative, in fewer rounds."""
-    X, y = make_planted(600, task)
+    X, y = make_planted(300, task)
     fits = {}
     for variant in ("conservative", "aggressive"):
         config = load_model_config(model, variant=variant)

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read on import; there are as many workers as cores already
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,11 +56,17 @@ def bars_folder(tmp_path_factory: pytest.TempPathFactory):
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """A power cut is no part of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's own variables do not reach the tests."""
-    import os
-
     for name in list(os.environ):
         if name.endswith("_VARIANT") or name.startswith("BARZOO_"):
             monkeypatch.delenv(name)
@@ -59,7 +78,38 @@ def make_bars():
     return random_bars
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_planted():
     """`planted_table`."""
     return planted_table
+
+
+def run_barzoo(
+    *arguments: object, cwd: Path, script: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess:
+    """`python -m TRAINING`, or a script, from its arguments to its exit code, without a process of its own."""
+    command, out, err, code = ["barzoo", *map(str, arguments)], io.StringIO(), io.StringIO(), 0
+    logger, interrupt = logging.getLogger("barzoo"), signal.getsignal(signal.SIGINT)
+    handlers, level = list(logger.handlers), logger.level
+    with pytest.MonkeyPatch.context() as patch, chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", command)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        try:
+            if script:
+                runpy.run_path(str(script), run_name="__main__")
+            else:
+                runpy.run_module("TRAINING", run_name="__main__")
+        except SystemExit as done:
+            code = done.code or 0
+        finally:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+            signal.signal(signal.SIGINT, interrupt)
+    return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def barzoo() -> Callable[..., subprocess.CompletedProcess]:
+    """`run_barzoo`."""
+    return run_barzoo

@@ -3,7 +3,8 @@
 A page's blocks run from top to bottom in one folder. The word behind a block's fence says what happens to it:
 
 - ``python``: run; the blocks of a page share one namespace. A ``text`` block right behind it shows what it prints.
-- ``bash`` or ``shell`` that begins with barzoo, ./train_all_symbols.sh or python: run, exit code 0.
+- ``bash`` or ``shell`` that begins with barzoo, ./train_all_symbols.sh or python: run, exit code 0. What is barzoo and
+  nothing else runs in the page's own process, once the page has made its changes of the project, if any.
 - ``console``: ``$ command`` is run, with exit code 0 unless ``# exit 3`` stands behind it, and each line below it must
   be a line of its output. ``console any-numbers``: with other numbers in their places. ``console whole``: no more.
 - ``diff``: lines with ``+`` go into the file that its first line names, each behind the line above it.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -65,9 +67,11 @@ def run_page(page: Path) -> None:
     """Run a page's blocks in the current folder; the first that breaks its word stops it."""
     text = page.read_text("utf-8")
     blocks = list(blocks_of(text))
+    last_change = max((block.line for block in blocks if changes_project(block)), default=0)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block, behind in zip_longest(blocks, blocks[1:]):
         where = f"{page.name}:{block.line}"
+        run = run_here if block.line > last_change else run_apart
         named = _FILE.match(block.code)
         if block.language == "diff":
             add_lines(block)
@@ -89,7 +93,29 @@ def run_page(page: Path) -> None:
                 check_output(shown, run(command, int(code or 0), where), where, block.words)
 
 
-def run(command: str, exit_code: int, where: str) -> str:
+def changes_project(block: Block) -> bool:
+    named = _FILE.match(block.code)
+    return bool(named and block.language != "console" and named[1].startswith(PROJECT))
+
+
+def run_here(command: str, exit_code: int, where: str) -> str:
+    """Without a process for each command, which would take seconds to import what the one before had imported."""
+    lines = [line for line in command.replace("\\\n", " ").splitlines() if line]
+    if not all(re.fullmatch(r"barzoo(?: +[\w./,:=-]+| +'[^']*')+(?: *#.*)?", line) for line in lines):
+        return run_apart(command, exit_code, where)
+    from conftest import run_barzoo
+
+    printed = ""
+    for line in lines:
+        done = run_barzoo(*shlex.split(line, comments=True)[1:], cwd=Path.cwd())
+        printed += done.stderr + done.stdout
+        if done.returncode:
+            break
+    assert done.returncode == exit_code, f"{where}: {line}\nexit code {done.returncode}\n{printed}"
+    return printed
+
+
+def run_apart(command: str, exit_code: int, where: str) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         stdout=subprocess.PIPE,

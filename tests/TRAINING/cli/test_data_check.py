@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pandas as pd
 import pytest
 
 
-def check(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "TRAINING", "data", "check", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+@pytest.fixture
+def check(barzoo) -> Callable[..., CompletedProcess]:
+    return partial(barzoo, "data", "check")
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def folder(tmp_path: Path, make_bars) -> Path:
     return tmp_path
 
 
-def test_the_table_tells_what_was_found(folder: Path) -> None:
+def test_the_table_tells_what_was_found(folder: Path, check) -> None:
     done = check(".", cwd=folder)
     assert done.returncode == 0, done.stderr
     for said in ("2 sessions missing, 2 in a row", "split-like 4:1 on", "no valid bar: 3 price not above zero",
@@ -42,7 +43,7 @@ def test_the_table_tells_what_was_found(folder: Path) -> None:
     assert not list(folder.glob("*.html"))
 
 
-def test_inferred_splits_are_adjusted_for(folder: Path) -> None:
+def test_inferred_splits_are_adjusted_for(folder: Path, check) -> None:
     (folder / "bars.yaml").write_text("defaults:\n  adjust: infer\n")
     done = check(".", "--config", "bars.yaml", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -55,7 +56,7 @@ def test_inferred_splits_are_adjusted_for(folder: Path) -> None:
     assert done.stderr == ""
 
 
-def test_the_page_is_written_whole_where_it_is_asked_for(folder: Path) -> None:
+def test_the_page_is_written_whole_where_it_is_asked_for(folder: Path, check) -> None:
     done = check(".", "--report", "pages/check.html", cwd=folder)
     assert done.returncode == 0, done.stderr
     page = (folder / "pages" / "check.html").read_text("utf-8")
@@ -67,7 +68,7 @@ def test_the_page_is_written_whole_where_it_is_asked_for(folder: Path) -> None:
     assert "file/check.html: cannot write there" in refused.stderr
 
 
-def test_nothing_usable_is_shown_and_exits_3(folder: Path) -> None:
+def test_nothing_usable_is_shown_and_exits_3(folder: Path, check) -> None:
     for name in ("HOLE", "SPLIT"):
         (folder / f"{name}.csv").unlink()
     done = check(".", "--report", "check.html", cwd=folder)
@@ -80,7 +81,7 @@ def test_nothing_usable_is_shown_and_exits_3(folder: Path) -> None:
     assert told["symbols"][0]["bad_rows"] == 3
 
 
-def test_of_many_symbols_only_those_with_findings_are_printed(tmp_path: Path, make_bars) -> None:
+def test_of_many_symbols_only_those_with_findings_are_printed(tmp_path: Path, make_bars, check) -> None:
     whole = make_bars(30)
     frames = [whole.assign(symbol=f"S{number:02}") for number in range(70)]
     frames[7] = frames[7].drop(index=11)
@@ -91,7 +92,7 @@ def test_of_many_symbols_only_those_with_findings_are_printed(tmp_path: Path, ma
     assert "69 more symbols, of which there is nothing to tell" in done.stdout
 
 
-def test_rows_are_counted_from_1_everywhere_and_their_texts_are_shown(tmp_path: Path, make_bars) -> None:
+def test_rows_are_counted_from_1_everywhere_and_their_texts_are_shown(tmp_path: Path, make_bars, check) -> None:
     bars = make_bars(50).astype({"close": object})
     bars.loc[20, "close"] = "oops"
     bars.to_csv(tmp_path / "AAA.csv", index=False)
@@ -102,7 +103,7 @@ def test_rows_are_counted_from_1_everywhere_and_their_texts_are_shown(tmp_path: 
     assert json.loads(check("AAA.csv", "--json", cwd=tmp_path).stdout)["bad_rows"][0]["row"] == 21
 
 
-def test_level_shifts_are_told(tmp_path: Path, make_bars) -> None:
+def test_level_shifts_are_told(tmp_path: Path, make_bars, check) -> None:
     bars = make_bars(50)
     bars.loc[30:, ["open", "high", "low", "close"]] *= 0.4
     bars.to_csv(tmp_path / "AAA.csv", index=False)
@@ -113,7 +114,7 @@ def test_level_shifts_are_told(tmp_path: Path, make_bars) -> None:
     assert (shift["symbol"], shift["session"][:10]) == ("AAA", "2015-02-12")
 
 
-def test_resampled_bars_say_what_the_rows_are(tmp_path: Path, make_bars) -> None:
+def test_resampled_bars_say_what_the_rows_are(tmp_path: Path, make_bars, check) -> None:
     make_bars(200).to_csv(tmp_path / "AAA.csv", index=False)
     (tmp_path / "bars.yaml").write_text("defaults:\n  resample: 1w\n")
     done = check(".", "--config", "bars.yaml", cwd=tmp_path)
@@ -123,7 +124,7 @@ def test_resampled_bars_say_what_the_rows_are(tmp_path: Path, make_bars) -> None
     assert "rows and bad rows are those of the source; the rest is of the 1w bars they are joined to" in done.stdout
 
 
-def test_the_last_session_is_shown_in_its_zone(tmp_path: Path, make_bars) -> None:
+def test_the_last_session_is_shown_in_its_zone(tmp_path: Path, make_bars, check) -> None:
     bars = make_bars(50)
     bars["timestamp"] += pd.Timedelta("2h")
     bars.to_csv(tmp_path / "AAA.csv", index=False)

@@ -3,51 +3,38 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from TRAINING.cli import data_import
 
 
-def barzoo(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "TRAINING", "data", "import", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, check=False, env={**os.environ, **environment}
-    )
-
-
-def test_an_import_its_repetition_and_its_use(tmp_path, bars_folder):
-    done = barzoo(bars_folder, "--to", "new", cwd=tmp_path)
+def test_an_import_its_repetition_and_its_use(tmp_path, bars_folder, barzoo):
+    done = barzoo("data", "import", bars_folder, "--to", "new", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "new: 3 symbols imported, 0 up to date already, 1,500 bars\n"
     assert "import 3/3 CCC" in done.stderr
-    again = barzoo(bars_folder, "--to", "new", "--json", cwd=tmp_path)
+    again = barzoo("data", "import", bars_folder, "--to", "new", "--json", cwd=tmp_path)
     about = json.loads(again.stdout)
     assert about["folder"] == "new"
     assert about["symbols"][0] == {"symbol": "AAA", "rows": 500, "bad_rows": 0, "duplicates": 0, "is_new": False,
                                    "problem": ""}  # fmt: skip
-    check = subprocess.run([sys.executable, "-m", "TRAINING", "data", "check", "new"], capture_output=True, text=True,
-                           cwd=tmp_path, check=False)  # fmt: skip
-    assert "3 of 3 symbols usable" in check.stdout
+    assert "3 of 3 symbols usable" in barzoo("data", "check", "new", cwd=tmp_path).stdout
 
 
-def test_some_symbols_of_some_days(tmp_path, bars_folder):
-    done = barzoo(bars_folder, "--to", "new", "--symbols", "AAA,CCC", "--start", "2015-02-01", "--end", "2015-03-01",
-                  cwd=tmp_path)  # fmt: skip
+def test_some_symbols_of_some_days(tmp_path, bars_folder, barzoo):
+    done = barzoo("data", "import", bars_folder, "--to", "new", "--symbols", "AAA,CCC", "--start", "2015-02-01",
+                  "--end", "2015-03-01", cwd=tmp_path)  # fmt: skip
     assert done.stdout == "new: 2 symbols imported, 0 up to date already, 40 bars\n"
 
 
-def test_some_symbols_failed(tmp_path, bars_folder):
+def test_some_symbols_failed(tmp_path, bars_folder, barzoo):
     bars = tmp_path / "bars"
     bars.mkdir()
     text = (bars_folder / "AAA.csv").read_text()
     (bars / "AAA.csv").write_text(text.replace("\n", "\n2014-01-01 00:00:00+00:00,x,1,1,1,1\n", 1))
     (bars / "BAD.csv").write_text("a,b\n1,2\n")
-    done = barzoo(bars, "--to", "new", cwd=tmp_path)
+    done = barzoo("data", "import", bars, "--to", "new", cwd=tmp_path)
     assert done.returncode == 6
     assert "import 1/2 BAD: failed, " in done.stderr
     assert "no column timestamp" in done.stderr
@@ -72,10 +59,10 @@ def test_some_symbols_failed(tmp_path, bars_folder):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_are_one_clear_line(tmp_path, arguments, code, message):
+def test_mistakes_are_one_clear_line(tmp_path, arguments, code, message, barzoo):
     (tmp_path / "bars").mkdir()
     (tmp_path / "bars" / "BAD.csv").write_text("a,b\n1,2\n")
-    done = barzoo(*arguments, cwd=tmp_path)
+    done = barzoo("data", "import", *arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     flat = " ".join(done.stderr.replace("│", " ").split())
     assert message in flat

@@ -25,9 +25,8 @@ def test_an_interrupt_says_that_the_same_command_goes_on(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "code"), [(["data", "check", "nowhere"], 3), (["train", "--models", "ngboost"], 2)]
 )
-def test_debug_keeps_the_exit_code(tmp_path: Path, arguments: list[str], code: int) -> None:
-    command = [sys.executable, "-m", "TRAINING", *arguments, "--debug"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+def test_debug_keeps_the_exit_code(tmp_path: Path, arguments: list[str], code: int, barzoo) -> None:
+    done = barzoo(*arguments, "--debug", cwd=tmp_path)
     assert done.returncode == code
     assert "Traceback" in done.stderr
 
@@ -46,13 +45,12 @@ def test_of_what_models_say_the_first_of_a_kind_is_shown() -> None:
     assert passes(record(other, 1))
 
 
-def test_features_without_a_value_are_told_once_in_a_run(tmp_path: Path, make_bars) -> None:
+def test_features_without_a_value_are_told_once_in_a_run(tmp_path: Path, make_bars, barzoo) -> None:
     bars = make_bars(600).assign(volume=1.0)
     for symbol in ("AAA", "BBB"):
         bars.to_csv(tmp_path / f"{symbol}.csv", index=False)
-    command = [sys.executable, "-m", "TRAINING", "train", "--input-dir", ".", "--models", "lightgbm", "--variant",
-               "smoke", "--output-dir", "run"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = barzoo("train", "--input-dir", ".", "--models", "lightgbm", "--variant", "smoke", "--output-dir", "run",
+                  cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("features without any value") == 1
     assert (tmp_path / "run" / "units.csv").read_text("utf-8").count("features without any value") == 4

@@ -17,7 +17,7 @@ from TRAINING.model_fun.out_of_fold import predict_out_of_fold
 from TRAINING.model_fun.sequence_estimators import Runs, SequenceClassifier, SequenceRegressor
 
 SEQUENCE_MODELS = ("cnn1d", "lstm", "transformer")
-QUICK = {"window": 3, "epochs": 30, "batch_size": 32, "learning_rate": 0.01, "weight_decay": 0.01, "dropout": 0.0}
+QUICK = {"window": 3, "epochs": 12, "batch_size": 32, "learning_rate": 0.03, "weight_decay": 0.01, "dropout": 0.0}
 LAG = 5
 each_model = pytest.mark.parametrize("model", SEQUENCE_MODELS)
 

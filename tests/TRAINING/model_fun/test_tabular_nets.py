@@ -12,7 +12,7 @@ from TRAINING.model_fun import MLPTrainer, MultiTaskTrainer
 from TRAINING.model_fun.net_estimators import NeuralClassifier, NeuralMultiTask, NeuralRegressor
 from TRAINING.strategies import MultiTaskStrategy
 
-QUICK = {"hidden": (16,), "epochs": 60, "batch_size": 32, "learning_rate": 0.01, "weight_decay": 0.01, "dropout": 0.0}
+QUICK = {"hidden": (16,), "epochs": 25, "batch_size": 32, "learning_rate": 0.03, "weight_decay": 0.01, "dropout": 0.0}
 STOCHASTIC = {
     "check_sample_weight_equivalence_on_dense_data": "a repeated row falls into other batches than one row of weight 2",
 }

@@ -62,11 +62,3 @@ def result_files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def results_of() -> Callable[[Path], dict[str, bytes]]:
     return result_files
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_pictures() -> Iterator[None]:
-    """Reports without pictures, which take most of their time and are looked at in tests/TRAINING/reports."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("TRAINING.reports.walkforward.panels", lambda summary: {})
-        yield

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -299,13 +298,15 @@ def test_latents_of_different_models_do_not_mix(made, tables, tmp_path) -> None:
 # The scripts.
 
 
-def script(path: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "TRAINING" / "EXPERIMENTS" / path), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
+@pytest.fixture
+def script(barzoo):
+    def run(path: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess:
+        return barzoo(*arguments, cwd=folder, script=ROOT / "TRAINING" / "EXPERIMENTS" / path)
+
+    return run
 
 
-def test_the_script_of_the_guide(tables, tmp_path) -> None:
+def test_the_script_of_the_guide(tables, script, tmp_path) -> None:
     arguments = ("--input-dir", str(tables), "--output-dir", "output", "--latent-dim", "32", "--variant", "smoke")
     done = script("phase1_features/build_vae_features.py", *arguments, "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -319,7 +320,7 @@ def test_the_script_of_the_guide(tables, tmp_path) -> None:
     assert {unit["symbol"] for unit in json.loads(done.stdout)["units"]} == {"AAA", "BBB", "CCC"}
 
 
-def test_a_dry_run_writes_nothing(tables, tmp_path) -> None:
+def test_a_dry_run_writes_nothing(tables, script, tmp_path) -> None:
     arguments = ("--input-dir", str(tables), "--dry-run", "--json")
     done = script("phase1_features/build_vae_features.py", *arguments, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -332,7 +333,7 @@ def test_a_dry_run_writes_nothing(tables, tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_typo_is_one_line(tmp_path) -> None:
+def test_a_typo_is_one_line(script, tmp_path) -> None:
     done = script("phase1_features/build_vae_features.py", "--latent-dims", "32", folder=tmp_path)
     assert done.returncode == 2
     done = script("phase1_features/build_vae_features.py", "--input-dir", "nowhere", folder=tmp_path)

@@ -58,11 +58,3 @@ class Listener:
 @pytest.fixture
 def listener() -> Listener:
     return Listener()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_pictures() -> Iterator[None]:
-    """Reports without pictures, which take most of their time and are looked at in tests/TRAINING/reports."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("TRAINING.reports.walkforward.panels", lambda summary: {})
-        yield

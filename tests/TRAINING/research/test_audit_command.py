@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 
 
-def barzoo_audit(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "TRAINING", "audit", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
-
-
-def test_a_clean_source_exits_0_and_writes_its_numbers(bars_folder: Path, tmp_path: Path) -> None:
-    done = barzoo_audit(bars_folder, "--null-runs", 5, "--output", "here/audit.json", cwd=tmp_path)
+def test_a_clean_source_exits_0_and_writes_its_numbers(bars_folder: Path, tmp_path: Path, barzoo) -> None:
+    done = barzoo("audit", bars_folder, "--null-runs", 5, "--output", "here/audit.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for said in ("truncation", "passed", "6 of 6 planted leaks were seen", "1,500 rows of 3 of 3 symbols"):
         assert said in done.stdout
@@ -26,11 +19,11 @@ def test_a_clean_source_exits_0_and_writes_its_numbers(bars_folder: Path, tmp_pa
     assert len(told["checks"]) == 9
 
 
-def test_a_leak_exits_1(labeled_frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_leak_exits_1(labeled_frame: pd.DataFrame, tmp_path: Path, barzoo) -> None:
     (tmp_path / "tables").mkdir()
     for symbol, table in labeled_frame.assign(alpha=labeled_frame["fwd_ret_5"]).groupby("symbol"):
         table.drop(columns="symbol").to_parquet(tmp_path / "tables" / f"{symbol}.parquet", index=False)
-    done = barzoo_audit("tables", "--targets", "fwd_ret_5", "--null-runs", 5, "--json", cwd=tmp_path)
+    done = barzoo("audit", "tables", "--targets", "fwd_ret_5", "--null-runs", 5, "--json", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     told = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert told["foresight"]["verdict"] == "failed"
@@ -39,11 +32,11 @@ def test_a_leak_exits_1(labeled_frame: pd.DataFrame, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "tables"]
 
 
-def test_usage_errors_are_one_line(bars_folder: Path, tmp_path: Path) -> None:
-    done = barzoo_audit(bars_folder, "--targets", "y_will_peek", cwd=tmp_path)
+def test_usage_errors_are_one_line(bars_folder: Path, tmp_path: Path, barzoo) -> None:
+    done = barzoo("audit", bars_folder, "--targets", "y_will_peek", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("no target 'y_will_peek'; did you mean 'y_will_peak'?")
     (tmp_path / "file").write_text("")
-    done = barzoo_audit(bars_folder, "--null-runs", 5, "--output", "file/audit.json", cwd=tmp_path)
+    done = barzoo("audit", bars_folder, "--null-runs", 5, "--output", "file/audit.json", cwd=tmp_path)
     assert done.returncode == 2
     assert "choose another --output" in done.stderr
