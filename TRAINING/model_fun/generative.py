@@ -78,7 +78,10 @@ class GenerativeTrainer(FeatureTrainer):
             )
 
     def _latents(self, X: np.ndarray) -> np.ndarray:
-        return self._net.encode(X)
+        from TRAINING.neural.threads import limited_threads
+
+        with limited_threads(self.config["n_jobs"]):
+            return self._net.encode(X)
 
     def payloads(self) -> dict[str, bytes]:
         from safetensors.torch import save

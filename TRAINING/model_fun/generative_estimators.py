@@ -39,8 +39,9 @@ class Generative(TransformerMixin, BaseEstimator):
     def fit(self, X, y=None, X_val=None):
         """Fit to rows, (n, features) with NaN where missing; ``X_val`` are rows for early stopping."""
         from TRAINING.neural.data import make_generator
-        from TRAINING.neural.fit import fit, limited_threads
+        from TRAINING.neural.fit import fit
         from TRAINING.neural.generative import rows_only
+        from TRAINING.neural.threads import limited_threads
 
         X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", ensure_min_samples=2)
         seed = seed_of(self.random_state)
@@ -55,9 +56,12 @@ class Generative(TransformerMixin, BaseEstimator):
 
     def transform(self, X) -> np.ndarray:
         """(n, latent_dim) float64."""
+        from TRAINING.neural.threads import limited_threads
+
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
-        return self.net_.encode(X)
+        with limited_threads(self.n_jobs):
+            return self.net_.encode(X)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """``latent_0``, ``latent_1``, ..."""

@@ -48,7 +48,7 @@ class TableNet(BaseEstimator):
 
     def __init__(
         self,
-        hidden=(256, 128),
+        hidden=(64, 32),
         activation="silu",
         norm=False,
         dropout=0.4,
@@ -56,8 +56,8 @@ class TableNet(BaseEstimator):
         loss="squared",
         epochs=100,
         batch_size=256,
-        learning_rate=0.003,
-        weight_decay=3.0,
+        learning_rate=0.0005,
+        weight_decay=10.0,
         schedule="cosine",
         warmup=0.1,
         gradient_clip=0.0,
@@ -106,16 +106,18 @@ class TableNet(BaseEstimator):
         """(targets, features) as `feature_importances_`, of any sum."""
         if self._importances is None:
             from TRAINING.neural.explain import integrated_gradients
+            from TRAINING.neural.threads import limited_threads
 
-            self._importances = integrated_gradients(self.net_, self._sample)
+            with limited_threads(self.n_jobs):
+                self._importances = integrated_gradients(self.net_, self._sample)
         return self._importances
 
     def _learn(self, X, targets, heads, sample_weight, validation) -> None:
         """Train on checked arrays, (n, features) and (n, heads); ``validation`` is a pair of such arrays or None."""
         from TRAINING.neural.data import TensorTable, make_generator
-        from TRAINING.neural.fit import limited_threads
         from TRAINING.neural.modules import SupervisedModule
         from TRAINING.neural.nets import MLPConfig, initialise
+        from TRAINING.neural.threads import limited_threads
 
         holes = np.flatnonzero(np.isnan(X).any(axis=0) & ~np.isnan(X).all(axis=0)) if self.missing_indicators else ()
         shape = MLPConfig(
@@ -145,9 +147,12 @@ class TableNet(BaseEstimator):
 
     def _answer(self, X) -> np.ndarray:
         """(n, heads) values and probabilities."""
+        from TRAINING.neural.threads import limited_threads
+
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
-        return self.net_.predict(X)
+        with limited_threads(self.n_jobs):
+            return self.net_.predict(X)
 
     def _check_rows(self, X, sample_weight):
         X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan")
@@ -224,7 +229,7 @@ class NeuralMultiTask(RegressorMixin, TableNet):
     def __init__(
         self,
         heads=None,
-        hidden=(256, 128),
+        hidden=(64, 32),
         activation="silu",
         norm=False,
         dropout=0.4,
@@ -232,8 +237,8 @@ class NeuralMultiTask(RegressorMixin, TableNet):
         loss="squared",
         epochs=100,
         batch_size=256,
-        learning_rate=0.003,
-        weight_decay=3.0,
+        learning_rate=0.0005,
+        weight_decay=10.0,
         schedule="cosine",
         warmup=0.1,
         gradient_clip=0.0,

@@ -62,7 +62,7 @@ class Runs:
         return values if self.order is None else values[self.order]
 
 
-def answer(net, X: object, values: np.ndarray, window: int, longest_gap: int) -> np.ndarray:
+def answer(net, X: object, values: np.ndarray, window: int, longest_gap: int, threads: int) -> np.ndarray:
     """(n, heads) of a net for the rows of X, whose numbers are ``values``.
 
     A window that would reach behind the first row of a run repeats that row.
@@ -70,9 +70,11 @@ def answer(net, X: object, values: np.ndarray, window: int, longest_gap: int) ->
     import torch
 
     from TRAINING.neural.sequence_nets import predict_windows
+    from TRAINING.neural.threads import limited_threads
 
     runs = Runs.of(X, len(values), longest_gap)
-    arranged = predict_windows(net, _shared(runs.arrange(values)), torch.from_numpy(runs.starts), window)
+    with limited_threads(threads):
+        arranged = predict_windows(net, _shared(runs.arrange(values)), torch.from_numpy(runs.starts), window)
     if runs.order is None:
         return arranged
     answers = np.empty_like(arranged)
@@ -98,21 +100,21 @@ class SequenceNet(TableNet):
     longest_gap : int
         Most weekdays from one row to the next within a window.
     dropout, loss, epochs, batch_size, learning_rate, weight_decay, schedule, warmup, gradient_clip
-        As of `TRAINING.model_fun.net_estimators.TableNet`, and so are those that follow.
+        As of `TRAINING.model_fun.net_estimators.TableNet`, and so are those that follow; the defaults suit ``lstm``.
     """
 
     def __init__(
         self,
         net="lstm",
         architecture=None,
-        window=20,
+        window=10,
         longest_gap=10,
-        dropout=0.2,
+        dropout=0.6,
         loss="squared",
-        epochs=50,
-        batch_size=256,
-        learning_rate=0.003,
-        weight_decay=0.1,
+        epochs=60,
+        batch_size=64,
+        learning_rate=0.001,
+        weight_decay=25.0,
         schedule="cosine",
         warmup=0.1,
         gradient_clip=1.0,
@@ -144,9 +146,9 @@ class SequenceNet(TableNet):
     def _learn_windows(self, X, values, targets, head, weight, validation) -> None:
         """Train on X, whose numbers are ``values``, and (n,) targets; ``validation`` is (X, (n,) targets) or None."""
         from TRAINING.neural.data import make_generator
-        from TRAINING.neural.fit import limited_threads
         from TRAINING.neural.modules import SupervisedModule
         from TRAINING.neural.sequence_nets import NETS, draw_weights
+        from TRAINING.neural.threads import limited_threads
 
         shape = NETS[self.net](values.shape[1], (head,), self.window, dropout=self.dropout, **self.architecture or {})
         seed = seed_of(self.random_state)
@@ -195,7 +197,7 @@ class SequenceNet(TableNet):
     def _answer(self, X) -> np.ndarray:
         check_is_fitted(self)
         values = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
-        return answer(self.net_, X, values, self.window, self.longest_gap)
+        return answer(self.net_, X, values, self.window, self.longest_gap, self.n_jobs)
 
     def _check(self, X, y, sample_weight, **checks):
         return self._check_data(X, y, sample_weight, ensure_min_samples=self.window, **checks)

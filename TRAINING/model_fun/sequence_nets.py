@@ -73,7 +73,8 @@ class SequenceTrainer(Trainer):
         self.history = {part: {"loss": losses} for part, losses in result.history.items()}
 
     def _predict(self, X: pd.DataFrame) -> np.ndarray:
-        return answer(self._net, X, as_floats(X), self._shape.window, self.config["longest_gap"])[:, 0]
+        config = self.config
+        return answer(self._net, X, as_floats(X), self._shape.window, config["longest_gap"], config["n_jobs"])[:, 0]
 
     def _importance(self) -> np.ndarray:
         return (self._estimator.importances_ if hasattr(self, "_estimator") else self._stored_importances)[0]

@@ -55,7 +55,14 @@ class MLPTrainer(NetTrainer):
         self._train(estimator, X, y.astype(np.int64) if self.task == "binary" else y, X_val, y_val, weight)
 
     def _predict(self, X: pd.DataFrame) -> np.ndarray:
-        return self._net.predict(as_floats(X))[:, 0]
+        return self._answers(X)[:, 0]
+
+    def _answers(self, X: pd.DataFrame) -> np.ndarray:
+        """(n, heads) values and probabilities."""
+        from TRAINING.neural.threads import limited_threads
+
+        with limited_threads(self.config["n_jobs"]):
+            return self._net.predict(as_floats(X))
 
     def _importances(self) -> np.ndarray:
         """(heads, features) of any sum."""
@@ -159,7 +166,7 @@ class MultiTaskTrainer(MLPTrainer):
         self._check_trained()
         if self._shape.heads[-1].name != TOUCH:
             raise ConfigError(f"{self.name}: no touch head; train on TTH and another target, with touch_head: true")
-        return self._net.predict(as_floats(self._align(X, "X")))[:, -1]
+        return self._answers(self._align(X, "X"))[:, -1]
 
     def get_feature_importance(self, target: str | None = None) -> pd.Series:
         """Share of each feature, descending, summing to 1: in one target's answers, or the mean over the targets."""
@@ -173,9 +180,7 @@ class MultiTaskTrainer(MLPTrainer):
         return pd.Series(chosen, index=self.features).sort_values(ascending=False, kind="stable")
 
     def _predict(self, X: pd.DataFrame) -> np.ndarray:
-        return (
-            super()._predict(X) if self.task != "multi_task" else self._net.predict(as_floats(X))[:, : len(self.target)]
-        )
+        return self._answers(X)[:, : len(self.target)] if self.task == "multi_task" else super()._predict(X)
 
     def _check_table(self, X: pd.DataFrame, y: pd.DataFrame, where: str) -> pd.DataFrame:
         if not isinstance(y, pd.DataFrame) or not len(y.columns) or not y.columns.is_unique:

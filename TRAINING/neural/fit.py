@@ -28,6 +28,7 @@ from DATA_PROCESSING.atomic import write_atomically
 from TRAINING.neural.checkpoints import SafetensorsIO
 from TRAINING.neural.data import TableData, TensorTable
 from TRAINING.neural.loggers import make_logger
+from TRAINING.neural.threads import limited_threads
 
 log = logging.getLogger("barzoo")
 # Lightning tells of devices, tips and its own shutdown, which is no news to a user of this package.
@@ -295,18 +296,6 @@ def choose_device(asked: str) -> str:
 def choose_bfloat16(asked: str, device: str) -> bool:
     """Whether to multiply matrices in bfloat16."""
     return asked == "bfloat16" or (asked == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
-
-
-@contextmanager
-def limited_threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads (-1: as many as it does) and restore the number afterwards."""
-    before = torch.get_num_threads()
-    if count > 0:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

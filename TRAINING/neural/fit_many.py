@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from TRAINING.neural.data import TensorTable, make_generator
-from TRAINING.neural.fit import Course, FitResult, FitSettings, choose_bfloat16, choose_device, limited_threads
+from TRAINING.neural.fit import Course, FitResult, FitSettings, choose_bfloat16, choose_device
 from TRAINING.neural.modules import SupervisedModule
+from TRAINING.neural.threads import limited_threads
 
 _TOGETHER = 32  # nets of one program at most: more gain nothing and wait longer for the last
 _MEMORY = 2**30  # bytes that one program may take

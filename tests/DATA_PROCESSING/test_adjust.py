@@ -57,7 +57,7 @@ def valid_bars(draw):
     return pd.DataFrame(rows, columns=[*PRICES, "volume", "adj_close"]).assign(timestamp=stamps)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(valid_bars())
 def test_adjusted_bars_are_valid_and_returns_follow_adj_close(bars):
     assert adjustable(bars).all()

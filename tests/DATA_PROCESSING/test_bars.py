@@ -260,7 +260,7 @@ def build(rows: list[tuple]) -> Panel | None:
     return panel_of(pd.DataFrame(rows, columns=COLUMNS))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(some_rows)
 def test_bars_are_those_of_a_slow_loop_and_no_row_is_lost(rows):
     panel = build(rows)
@@ -278,7 +278,7 @@ def test_bars_are_those_of_a_slow_loop_and_no_row_is_lost(rows):
     assert (panel.bad_rows["reason"] != "").all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(some_rows, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(rows, random):
     shuffled = rows.copy()

@@ -193,3 +193,26 @@ def test_a_large_table_is_standardised_as_it_is_gathered_to_the_same_net(monkeyp
 def test_a_short_training_writes_no_checkpoint(tmp_path) -> None:
     run(FitSettings(3, 32, folder=tmp_path / "none", checkpoint_seconds=3600))
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("model", ["mlp", "lstm", "vae"])
+def test_nets_answer_with_as_many_threads_as_they_train_with(model: str, make_planted, monkeypatch) -> None:
+    from CONFIG.config_loader import load_model_config
+    from TRAINING.model_fun import trainer_class
+
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    linear = torch.nn.functional.linear
+    monkeypatch.setattr(
+        torch.nn.functional, "linear", lambda *given: seen.append(torch.get_num_threads()) or linear(*given)
+    )
+    X, y = make_planted(60, "regression")
+    trainer = trainer_class(model)(load_model_config(model, variant="smoke", overrides={"epochs": 1}))
+    trainer.train(X, y)
+    (trainer.transform if model == "vae" else trainer.predict)(X)
+    if model != "vae":
+        trainer.model.predict(X)
+        trainer.get_feature_importance()
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
