@@ -25,6 +25,7 @@ from TRAINING.evaluation.splits import Windows, core_windows
 from TRAINING.model_fun.base import find_task
 from TRAINING.model_fun.context import predict_with_context, with_context
 from TRAINING.model_fun.registry import trainer_class
+from TRAINING.phases.card import model_card
 from TRAINING.phases.plan import BASELINES, Plan, Unit
 from TRAINING.runs.manifest import environment
 from TRAINING.runs.store import RunFolder, training_folder, write_sealed
@@ -33,6 +34,7 @@ from TRAINING.strategies import SingleTaskStrategy
 log = logging.getLogger("barzoo")
 _PREDICTIONS = "predictions.parquet"
 _HISTORY = "history.json"
+_CARD = "card.md"
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,8 @@ def _train(batch: list[Unit], todo: list[Unit], plan: Plan, folder: RunFolder) -
             **sizes,
         }
         files[_PREDICTIONS] = _parquet(predictions)
+        if unit.model != BASELINES:
+            files[_CARD] = model_card(record, plan.inputs.source).encode()
         write_sealed(folder.unit(unit.model, unit.target, unit.symbol), record, files)
         history = json.loads(files[_HISTORY]) if _HISTORY in files else {}
         results.append(UnitResult(unit, "done", "", record, predictions, history))
