@@ -17,9 +17,9 @@ def trained(monkeypatch) -> list:
     """The folds that are trained, as they come."""
     found, run_fold = [], engine.run_fold
 
-    def watched(work, fold, symbol=None):
+    def watched(work, fold, symbol=None, folder=None):
         found.append((str(fold.test_start), symbol))
-        return run_fold(work, fold, symbol)
+        return run_fold(work, fold, symbol, folder)
 
     monkeypatch.setattr(engine, "run_fold", watched)
     return found
