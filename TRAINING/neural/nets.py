@@ -192,7 +192,7 @@ class MLPConfig:
     features: int
     heads: tuple[Head, ...]
     indicators: int = 0
-    hidden: tuple[int, ...] = (256, 128)
+    hidden: tuple[int, ...] = (64, 32)
     activation: str = "silu"
     norm: bool = False
     dropout: float = 0.0

@@ -247,7 +247,7 @@ class SequenceConfig(ABC):
 class LSTMConfig(SequenceConfig):
     """`LSTM` of ``hidden`` units a layer."""
 
-    hidden: int = 64
+    hidden: int = 16
 
     def trunk(self) -> LSTM:
         return LSTM(self.features, self.hidden, self.layers, self.dropout)
@@ -260,8 +260,8 @@ class TransformerConfig(SequenceConfig):
     ``positions`` are ``learned`` or ``sinusoidal``.
     """
 
-    width: int = 64
-    attention_heads: int = 4
+    width: int = 16
+    attention_heads: int = 2
     positions: str = "learned"
     gradient_checkpointing: bool = False
 
@@ -280,7 +280,8 @@ class TransformerConfig(SequenceConfig):
 class CNN1DConfig(SequenceConfig):
     """`CNN1D` of ``channels``, each convolution over ``kernel`` rows."""
 
-    channels: int = 64
+    layers: int = 2
+    channels: int = 16
     kernel: int = 3
 
     def trunk(self) -> CNN1D:
