@@ -54,7 +54,7 @@ def _short_flat(prediction: np.ndarray, threshold: ArrayLike) -> np.ndarray:
 
 THRESHOLD_RULES = {"long_flat": _long_flat, "short_flat": _short_flat}
 RULES = (*THRESHOLD_RULES, "sign")
-SIGNAL_RULES = ("label", "probability", "rank")
+SIGNAL_RULES = ("label", "probability", "rank", "position")
 
 
 def signals(
@@ -68,25 +68,27 @@ def signals(
     lower: float = 0.0,
     rank_share: float = 0.2,
 ) -> np.ndarray | None:
-    """Turn predictions into signals in {-1, 0, 1}.
+    """Turn predictions into signals in {-1, 0, 1}, or within [-1, 1] by the rule ``position``.
 
     A high prediction means long, and short for a label whose money rule is ``short_flat`` (a coming fall).
 
     Parameters
     ----------
-    rule : {"label", "probability", "rank"}
+    rule : {"label", "probability", "rank", "position"}
         ``label``: the label's own, see :func:`label_signal`. ``probability``: into the position that a high prediction
         means above ``upper``, into the opposite one below ``lower``, flat between. ``rank``: in each cross-section,
         into that position with the highest ``rank_share`` of the predictions and into the opposite one with the lowest
         (as many symbols, rounded down). Predictions tied with one beyond the share are left out, so equal predictions
-        are no position; neither is a cross-section whose share is less than one symbol.
+        are no position; neither is a cross-section whose share is less than one symbol. ``position``: values are the
+        positions themselves; a probability is that of a model which raises it above the threshold where a position is
+        worth taking, and by how much of what is left up to 1.
     prediction : (n,)
         Probabilities or values. NaN gives no position, and does not count in its cross-section.
     money_rule : str or None
         Of the label: ``long_flat``, ``short_flat`` or ``sign``; None (the label does not say whether prices rise) gives
         None under every rule.
     threshold : float or (n,), optional
-        ``label`` only: the base rate of the training rows.
+        ``label`` and ``position`` only: the base rate of the training rows.
     sections : (n,), optional
         ``rank`` only: the cross-section of each row, see :func:`cross_sections`.
     upper, lower : float
@@ -112,6 +114,9 @@ def signals(
     side = -1.0 if money_rule == "short_flat" else 1.0
     if rule == "rank":
         return side * _ranked(values, sections, rank_share)
+    if rule == "position":
+        share = values if money_rule == "sign" else np.maximum((values - threshold) / (1 - np.asarray(threshold)), 0.0)
+        return np.nan_to_num(side * np.clip(share, -1.0, 1.0), nan=0.0)
     if money_rule == "sign":
         raise ConfigError(
             "backtest: rule: probability compares probabilities, and the predictions of this label are values; "

@@ -8,7 +8,7 @@ reason, never 0 or 0.5.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -147,7 +147,7 @@ PREDICTION_METRICS: dict[str, tuple[Metric, ...]] = {
 SCORES = {"binary": ("auc", "log_loss"), "regression": ("rank_ic", "rmse")}  # what models are compared by, and the loss
 
 
-def score_predictions(task: str, y: ArrayLike, prediction: ArrayLike) -> Scores:
+def score_predictions(task: str, y: ArrayLike, prediction: ArrayLike, *, is_position: bool = False) -> Scores:
     """Score predictions against labels.
 
     Parameters
@@ -158,6 +158,8 @@ def score_predictions(task: str, y: ArrayLike, prediction: ArrayLike) -> Scores:
     prediction : (n,)
         Probabilities of class 1, or values. A prediction missing on a labelled row makes every metric undefined, so
         that a model cannot choose its rows.
+    is_position : bool
+        Whether values are positions rather than forecasts, which have no error.
 
     Raises
     ------
@@ -176,7 +178,12 @@ def score_predictions(task: str, y: ArrayLike, prediction: ArrayLike) -> Scores:
         reason = f"{missing} of {len(y)} predictions are not finite"
     else:
         reason = None
-    return collect(PREDICTION_METRICS[task], (y, prediction), reason, len(y), len(labelled) - len(y))
+    scores = collect(PREDICTION_METRICS[task], (y, prediction), reason, len(y), len(labelled) - len(y))
+    if not is_position or task != "regression":
+        return scores
+    undefined = dict.fromkeys(("rmse", "mae", "r2"), "it predicts positions, which have no error")
+    values = scores.values | dict.fromkeys(undefined, np.nan)
+    return replace(scores, values=values, reasons=scores.reasons | undefined)
 
 
 def _pair(task: str, y: ArrayLike, prediction: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

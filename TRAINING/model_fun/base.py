@@ -51,6 +51,8 @@ class Trainer(ABC):
     allows_nan: ClassVar[bool] = False
     many_targets: ClassVar[bool] = False  # whether `train` takes a table of targets
     makes_features: ClassVar[bool] = False  # whether it predicts nothing, see `feature_trainer`
+    predicts_position: ClassVar[bool] = False  # whether a regression's prediction is the position itself, in [-1, 1]
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "regression")  # what it can learn
     context_rows: ClassVar[int] = 0
     symbols_per_batch: ClassVar[int] = 1  # how many symbols `fit_many` likes to get at once
 

@@ -7,12 +7,16 @@ from importlib import import_module
 from CONFIG.errors import ConfigError, did_you_mean
 
 MODELS = {
+    "change_point": "TRAINING.model_fun.change_point:ChangePointTrainer",
     "cnn1d": "TRAINING.model_fun.sequence_nets:CNN1DTrainer",
+    "ftrl_proximal": "TRAINING.model_fun.ftrl:FTRLProximalTrainer",
     "gan": "TRAINING.model_fun.generative:GANTrainer",
+    "gmm_regime": "TRAINING.model_fun.gmm_regime:GMMRegimeTrainer",
     "lightgbm": "TRAINING.model_fun.boosting:LightGBMTrainer",
     "lstm": "TRAINING.model_fun.sequence_nets:LSTMTrainer",
     "mlp": "TRAINING.model_fun.tabular_nets:MLPTrainer",
     "multi_task": "TRAINING.model_fun.tabular_nets:MultiTaskTrainer",
+    "reward_based": "TRAINING.model_fun.reward:RewardBasedTrainer",
     "transformer": "TRAINING.model_fun.sequence_nets:TransformerTrainer",
     "vae": "TRAINING.model_fun.generative:VAETrainer",
     "xgboost": "TRAINING.model_fun.boosting:XGBoostTrainer",
@@ -36,6 +40,16 @@ def trainer_class(model: str) -> type:
     if model not in MODELS:
         raise ConfigError(f"no model {model!r}{did_you_mean(model, MODELS)}")
     return load_class(MODELS[model])
+
+
+def predicts_position(model: str) -> bool:
+    """Whether a model, or a baseline, predicts positions rather than what its target will be."""
+    return model in MODELS and trainer_class(model).predicts_position
+
+
+def signal_rule(model: str, rule: str) -> str:
+    """The rule of `TRAINING.evaluation.backtest.signals`; where it is the label's own, positions are as predicted."""
+    return "position" if rule == "label" and predicts_position(model) else rule
 
 
 def predictor_class(model: str) -> type:

@@ -173,12 +173,15 @@ def resolve_models(request: Request) -> dict[str, dict]:
     given = {"seed": request.seed, "latent_dim": request.latent_dim}
     overrides = {name: value for name, value in given.items() if value is not None}
     many = len(models) > 1
-    configs = {
-        model: resolve_model_config(model, request.variant, overrides, request.files, many=many).values
-        for model in dict.fromkeys(models)
-    }
+    configs = {}
+    for model in dict.fromkeys(models):
+        config = resolve_model_config(model, request.variant, {}, request.files, many=many).values
+        own = {name: value for name, value in overrides.items() if name in config}  # not every model draws
+        if own:
+            config = resolve_model_config(model, request.variant, own, request.files, many=many).values
+        configs[model] = config
     if request.fast_dev_run:
-        shortest = dict.fromkeys(("epochs", "n_estimators"), 1)
+        shortest = dict.fromkeys(("epochs", "iterations", "n_estimators", "passes"), 1)
         configs = {model: {key: shortest.get(key, value) for key, value in configs[model].items()} for model in configs}
     return configs
 

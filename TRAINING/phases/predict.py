@@ -20,6 +20,7 @@ from DATA_PROCESSING.sources.storage import safe_name
 from DATA_PROCESSING.symbols import symbol_of
 from TRAINING.artifacts import unpack
 from TRAINING.evaluation.backtest import hold, signals
+from TRAINING.model_fun.registry import signal_rule
 from TRAINING.phases.inputs import difference
 from TRAINING.phases.plan import BASELINES
 from TRAINING.runs.manifest import NAME, read_sealed
@@ -105,7 +106,7 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
                 **about,
                 "timestamp": timestamps.iloc[-1],
                 "prediction": float(score[-1]),
-                **_position(about["target"], score, record),
+                **_position(about["model"], about["target"], score, record),
                 "warning": f"stale: its last bar is {age} sessions old" if age > stale_sessions else "",
             }
         )
@@ -118,12 +119,13 @@ def predict_newest(run: Path, source: str, models: list[str] | None = None, targ
     return Newest(frame, pd.DataFrame(problems, columns=["model", "target", "symbol", "reason"]))
 
 
-def _position(target: str, score: np.ndarray, record: dict) -> dict[str, float]:
+def _position(model: str, target: str, score: np.ndarray, record: dict) -> dict[str, float]:
     """The newest signal, and the position that the last H signals imply; NaN for a target without a money rule."""
     label = label_of(target)
     settings = record["backtest"]
     limits = {name: settings[name] for name in ("upper", "lower")}
-    signal = signals(settings["rule"], score, label and label.money_rule, threshold=record["threshold"], **limits)
+    rule = signal_rule(model, settings["rule"])
+    signal = signals(rule, score, label and label.money_rule, threshold=record["threshold"], **limits)
     if signal is None:
         return {"signal": np.nan, "position": np.nan}
     return {"signal": float(signal[-1]), "position": float(hold(signal, record["horizon"])[-1])}

@@ -12,6 +12,7 @@ from DATA_PROCESSING.sessions import panel_sessions, sessions_per_year
 from TRAINING.evaluation.metrics import SCORES, row_loss
 from TRAINING.evaluation.portfolio import by_session, portfolio, score_portfolio
 from TRAINING.evaluation.significance import beats, bootstrap_interval, default_block
+from TRAINING.model_fun.registry import predicts_position
 from TRAINING.phases.plan import BASELINES, Plan
 from TRAINING.phases.unit import UnitResult
 from TRAINING.reports.leaderboard import rank
@@ -100,6 +101,8 @@ def _test_rows(done: list[UnitResult]) -> pd.DataFrame:
     rows["loss"] = np.nan
     for task, part in rows.groupby("task", observed=True):
         rows.loc[part.index, "loss"] = row_loss(task, part["y"], part["prediction"])
+    is_position = rows["model"].map({model: predicts_position(model) for model in rows["model"].cat.categories})
+    rows.loc[is_position.astype(bool) & (rows["task"] == "regression"), "loss"] = np.nan
     return rows
 
 

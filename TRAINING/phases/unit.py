@@ -24,7 +24,7 @@ from TRAINING.evaluation.metrics import score_money, score_predictions
 from TRAINING.evaluation.splits import Windows, core_windows
 from TRAINING.model_fun.base import find_task
 from TRAINING.model_fun.context import predict_with_context, with_context
-from TRAINING.model_fun.registry import trainer_class
+from TRAINING.model_fun.registry import predicts_position, signal_rule, trainer_class
 from TRAINING.phases.card import model_card
 from TRAINING.phases.plan import BASELINES, Plan, Unit
 from TRAINING.runs.manifest import environment
@@ -281,12 +281,12 @@ def _evaluate(
     if prediction is None:
         signal, horizon = np.ones(n), 1
     else:
-        scored = score_predictions(task, y, prediction)
+        scored = score_predictions(task, y, prediction, is_position=predicts_position(name))
         scores, reasons = dict(scored.values), dict(scored.reasons)
         label = label_of(unit.target)
         limits = {name: settings[name] for name in ("upper", "lower")}
-        rule = label and label.money_rule
-        signal = signals(settings["rule"], prediction, rule, threshold=_threshold(task, windows), **limits)
+        limits |= {"threshold": _threshold(task, windows)}
+        signal = signals(signal_rule(name, settings["rule"]), prediction, label and label.money_rule, **limits)
         horizon = windows.horizon
     money = dict.fromkeys(("position", "position_change", "asset_return", "net_return"), np.full(n, np.nan))
     if signal is not None:

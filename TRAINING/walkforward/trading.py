@@ -14,6 +14,7 @@ from TRAINING.evaluation.backtest import backtest, cross_sections, signals
 from TRAINING.evaluation.baselines import BUY_AND_HOLD
 from TRAINING.evaluation.metrics import MONEY_METRICS, score_money, score_predictions
 from TRAINING.evaluation.portfolio import session_means
+from TRAINING.model_fun.registry import predicts_position, signal_rule
 from TRAINING.walkforward.fold import Work
 from TRAINING.walkforward.panel import LabeledPanel
 
@@ -137,7 +138,9 @@ class Trading:
         values, reasons = {}, {}
         here = bars.begin + np.flatnonzero(bars.predicted)
         if bars.name != BUY_AND_HOLD:
-            scored = score_predictions(self.work.task, self._y[here], bars.prediction[bars.predicted])
+            scored = score_predictions(
+                self.work.task, self._y[here], bars.prediction[bars.predicted], is_position=predicts_position(bars.name)
+            )
             values, reasons = dict(scored.values), dict(scored.reasons)
         if not self._trades(bars.name):
             return values, reasons | {row.name: "the target has no money rule" for row in MONEY_METRICS}
@@ -171,7 +174,8 @@ class Trading:
             part = self.panel.table.iloc[rows]
             sections = cross_sections(part["symbol"], self.work.session[rows], part["timestamp"])
         limits = {key: settings[key] for key in ("upper", "lower", "rank_share")}
-        return signals(settings["rule"], prediction, self.rule, threshold=threshold, sections=sections, **limits)
+        rule = signal_rule(name, settings["rule"])
+        return signals(rule, prediction, self.rule, threshold=threshold, sections=sections, **limits)
 
 
 def _places(symbol: np.ndarray) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
     ("arguments", "code", "message"),
     [
         (["train", "--phase", "sequental"], 2, "no phase 'sequental'; did you mean 'sequential'"),
-        (["train", "--models", "ngboost"], 2, "no model 'ngboost'"),
+        (["train", "--models", "catboost"], 2, "no model 'catboost'"),
         (["train", "--models", ","], 2, "--models: no name in ','"),
         (["train", "--variant", "agressive"], 2, "did you mean 'aggressive'"),
         (["train", "--input-dir", "nowhere"], 3, "nowhere: no such file or folder"),
@@ -61,7 +61,7 @@ def test_mistakes_are_one_clear_line(tmp_path: Path, arguments: list, code: int,
 
 
 def test_debug_shows_the_traceback(tmp_path: Path, barzoo) -> None:
-    done = barzoo("train", "--models", "ngboost", "--debug", cwd=tmp_path)
+    done = barzoo("train", "--models", "catboost", "--debug", cwd=tmp_path)
     assert "Traceback" in done.stderr
     assert "ConfigError" in done.stderr
 

@@ -23,7 +23,7 @@ def test_an_interrupt_says_that_the_same_command_goes_on(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(["data", "check", "nowhere"], 3), (["train", "--models", "ngboost"], 2)]
+    ("arguments", "code"), [(["data", "check", "nowhere"], 3), (["train", "--models", "catboost"], 2)]
 )
 def test_debug_keeps_the_exit_code(tmp_path: Path, arguments: list[str], code: int, barzoo) -> None:
     done = barzoo(*arguments, "--debug", cwd=tmp_path)

@@ -16,7 +16,9 @@ PREDICTORS = sorted(model for model in MODELS if not trainer_class(model).makes_
 
 
 def weighed(count: int, weight: np.ndarray) -> RowInfo:
-    return RowInfo(np.full(count, np.datetime64("2030-01-01", "ns")), weight)
+    """Of `make_planted`'s rows, whose labels are known a week later."""
+    days = pd.bdate_range("2015-01-01", periods=count).as_unit("ns").to_numpy()
+    return RowInfo(days + np.timedelta64(7, "D"), weight)
 
 
 def scores(model: str, X: pd.DataFrame, y: pd.Series, weight: np.ndarray | None) -> np.ndarray:
@@ -39,6 +41,8 @@ def test_weights_are_those_of_lightgbm_itself(make_planted, task):
 @pytest.mark.parametrize("model", PREDICTORS)
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_equal_weights_change_nothing(make_planted, model, task):
+    if task not in trainer_class(model).tasks:
+        pytest.skip(f"it does not learn {task} targets")
     X, y = make_planted(500, task)
     plain = scores(model, X, y, None)
     # A weighted mean of float32 losses rounds otherwise than a plain one.
@@ -60,6 +64,6 @@ def test_equal_weights_change_nothing(make_planted, model, task):
     ],
 )
 def test_weights_that_cannot_be_used_are_named(make_planted, model, weight, message):
-    X, y = make_planted(400, "binary")
+    X, y = make_planted(400, "regression")
     with pytest.raises(DataError, match=f"{model}: sample_weight .*{message}"):
         scores(model, X, y, weight)

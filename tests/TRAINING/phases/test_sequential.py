@@ -113,9 +113,9 @@ def test_a_symbol_shorter_than_the_window_is_skipped(plan_for, tmp_path: Path) -
 
 def test_a_model_that_is_not_there_is_one_line_with_those_that_are() -> None:
     with pytest.raises(
-        ConfigError, match=r"no model 'ngboost'.*\(there are: cnn1d, .*lstm, .*transformer, .*xgboost\)"
+        ConfigError, match=r"no model 'catboost'.*\(there are: change_point, cnn1d, .*lstm, .*transformer, .*xgboost\)"
     ):
-        resolve_models(Request("sequential", models=["lstm", "transformer", "ngboost"]))
+        resolve_models(Request("sequential", models=["lstm", "transformer", "catboost"]))
 
 
 def walked(table: pd.DataFrame, **engine) -> pd.DataFrame:

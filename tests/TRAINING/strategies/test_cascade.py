@@ -203,7 +203,7 @@ def test_inputs_stay_as_they_were(make_planted) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (CascadeStrategy(["lightgbm", "xgboost", "ensemble"]), "no model 'ensemble'; choose from cnn1d"),
+        (CascadeStrategy(["lightgbm", "xgboost", "prophet"]), "no model 'prophet'; choose from change_point"),
         (CascadeStrategy(["lightgbm", "xgbost"]), "no model 'xgbost'; did you mean 'xgboost'"),
         (CascadeStrategy("lightgbm"), "models must be a list of at least one model, got 'lightgbm'"),
         (CascadeStrategy([]), r"models must be a list of at least one model, got \[\]"),

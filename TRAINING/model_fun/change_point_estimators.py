@@ -1,0 +1,285 @@
+"""scikit-learn estimators that know of change points: in the weights of training rows, and in two further columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from TRAINING.model_fun.change_detection import Detector, Runs, segments
+from TRAINING.model_fun.linear import RobustScale, fit_linear, multiply_rows
+
+
+class ChangePointModel(BaseEstimator):
+    """What regressor and classifier share: change points weigh the training rows, and tell a learner where it stands.
+
+    Offline, the training rows of each symbol are cut into segments; the newest weighs most. Online, two columns join
+    the features: how many rows ago the current run began, and how probable it is that it began lately. The learner
+    reads both. A DataFrame with the index (symbol, timestamp) may hold several symbols, in any order; an array is one
+    series in time order. Rows of weight 0 are not learnt from, but they are part of the series.
+
+    Parameters
+    ----------
+    series : int, optional
+        Column whose changes matter; without, the first principal component.
+    longest_run, expected_run, recent_rows : int, float, int
+        See `TRAINING.model_fun.change_point_kernels.detect_changes`.
+    segment_penalty, shortest_segment : float, int
+        See `TRAINING.model_fun.change_detection.segments`.
+    segment_decay : float
+        Weight of a segment, in that of the next one.
+    learner : str
+        ``lightgbm`` or ``linear``: ridge, or logistic regression.
+    penalty : float
+        Of the linear learner, see `TRAINING.model_fun.linear.fit_linear`.
+    n_estimators, learning_rate, num_leaves, min_data_in_leaf, feature_fraction, bagging_fraction, reg_lambda, \
+early_stopping_rounds, n_jobs
+        Of LightGBM. Early stopping needs validation rows in `fit`.
+    random_state : int
+    """
+
+    _binary = False
+    lean = False  # whether `fit` leaves out the learning curve of training rows
+
+    def __init__(
+        self,
+        series=None,
+        longest_run=120,
+        expected_run=100.0,
+        recent_rows=10,
+        segment_penalty=1.0,
+        shortest_segment=40,
+        segment_decay=0.8,
+        learner="lightgbm",
+        penalty=10000.0,
+        n_estimators=400,
+        learning_rate=0.01,
+        num_leaves=4,
+        min_data_in_leaf=40,
+        feature_fraction=0.5,
+        bagging_fraction=0.8,
+        reg_lambda=100.0,
+        early_stopping_rounds=40,
+        n_jobs=1,
+        random_state=0,
+    ) -> None:
+        self.series = series
+        self.longest_run = longest_run
+        self.expected_run = expected_run
+        self.recent_rows = recent_rows
+        self.segment_penalty = segment_penalty
+        self.shortest_segment = shortest_segment
+        self.segment_decay = segment_decay
+        self.learner = learner
+        self.penalty = penalty
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.num_leaves = num_leaves
+        self.min_data_in_leaf = min_data_in_leaf
+        self.feature_fraction = feature_fraction
+        self.bagging_fraction = bagging_fraction
+        self.reg_lambda = reg_lambda
+        self.early_stopping_rounds = early_stopping_rounds
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """(features,) share of each in the answers; the two further columns count for what their series is made of."""
+        check_is_fitted(self)
+        importance = importance_of(self.detector_, self.learner_)
+        return importance / (importance.sum() or np.nan)
+
+    def _learn(self, X, values, y, sample_weight, validation) -> None:
+        weight = (
+            np.ones(len(values)) if sample_weight is None else _check_sample_weight(sample_weight, values, dtype=float)
+        )
+        runs = Runs.of(X, len(values))
+        self.detector_ = Detector.learn(values, self.series, self.longest_run, self.expected_run, self.recent_rows)
+        weight = weight * self._segment_weights(self.detector_.series(values), runs)
+        learnt = weight > 0
+        rows = np.column_stack([values, self.detector_.detect(values, runs)])[learnt]
+        y, weight = y[learnt], weight[learnt] / weight[learnt].mean()
+        self.training_ = np.array([self.segments_, weight.sum() ** 2 / (weight**2).sum()])
+        self.history_ = {}
+        if self.learner == "linear":
+            self.learner_ = LinearLearner.learn(rows, y, weight, self.penalty, self._binary)
+            return
+        later = None
+        if validation is not None:
+            known = ~np.isnan(validation[1])
+            values = np.asarray(validation[0])
+            columns = self.detector_.detect(values, Runs.of(validation[0], len(values)))
+            later = np.column_stack([values, columns])[known], validation[1][known]
+        self._boost(rows, y, weight, later)
+
+    def _segment_weights(self, series: np.ndarray, runs: Runs) -> np.ndarray:
+        arranged, weight, counts = runs.arrange(series), np.ones(len(series)), []
+        for part in runs.parts():
+            number = segments(arranged[part], self.segment_penalty, self.shortest_segment)
+            weight[part] = self.segment_decay ** (number[-1] - number)
+            counts.append(number[-1] + 1)
+        self.segments_ = float(np.mean(counts))
+        return runs.restore(weight)
+
+    def _boost(self, rows, y, weight, later) -> None:
+        import lightgbm
+
+        parameters = {
+            "objective": "binary" if self._binary else "regression",
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.num_leaves,
+            "min_data_in_leaf": self.min_data_in_leaf,
+            "feature_fraction": self.feature_fraction,
+            "bagging_fraction": self.bagging_fraction,
+            "bagging_freq": 1,
+            "lambda_l2": self.reg_lambda,
+            "max_bin": 31,
+            "seed": self.random_state,
+            "num_threads": self.n_jobs,
+            "force_col_wise": True,
+            "deterministic": True,
+            "verbose": -1,
+        }
+        train = lightgbm.Dataset(rows, y, weight=weight)
+        parts = {} if self.lean else {"train": train}
+        callbacks = [lightgbm.record_evaluation(self.history_)]
+        if later is not None:
+            parts["validation"] = train.create_valid(*later)
+            if self.early_stopping_rounds:
+                callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
+        booster = lightgbm.train(
+            parameters, train, self.n_estimators, valid_sets=list(parts.values()), valid_names=list(parts),
+            callbacks=callbacks, keep_training_booster=True,
+        )  # fmt: skip
+        self.learner_ = BoostedLearner(booster)
+
+    def _answer(self, X) -> np.ndarray:
+        check_is_fitted(self)
+        values = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
+        return answer(self.detector_, self.learner_, X, values)
+
+    def _check(self, X, y, **checks):
+        if self.learner not in ("lightgbm", "linear"):
+            raise ValueError(f"learner must be 'lightgbm' or 'linear', got {self.learner!r}")
+        return validate_data(
+            self, X, y, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", ensure_min_samples=2, **checks
+        )
+
+
+class ChangePointRegressor(RegressorMixin, ChangePointModel):
+    """A regression that knows of change points."""
+
+    def fit(self, X, y, sample_weight=None, X_val=None, y_val=None):
+        """Fit; ``X_val`` and ``y_val`` are rows for early stopping, NaN where a row is only looked back at."""
+        values, y = self._check(X, y, y_numeric=True)
+        later = None if X_val is None else (X_val, np.asarray(y_val, dtype=float))
+        self._learn(X, values, y.astype(float), sample_weight, later)
+        return self
+
+    def predict(self, X) -> np.ndarray:
+        """(n,) values."""
+        return self._answer(X)
+
+
+class ChangePointClassifier(ClassifierMixin, ChangePointModel):
+    """A classification of two classes that knows of change points."""
+
+    _binary = True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def fit(self, X, y, sample_weight=None, X_val=None, y_val=None):
+        """Fit; ``X_val`` and ``y_val`` are rows for early stopping, missing where a row is only looked back at."""
+        values, y = self._check(X, y)
+        check_classification_targets(y)
+        if type_of_target(y) != "binary":
+            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
+        encoder = LabelEncoder().fit(y)
+        self.classes_ = encoder.classes_
+        if len(self.classes_) < 2:
+            raise ValueError(f"ChangePointClassifier needs two classes; the data has one class, {self.classes_[0]!r}")
+        later = None
+        if X_val is not None:
+            known = pd.notna(y_val)
+            codes = np.full(len(known), np.nan)
+            codes[known] = encoder.transform(np.asarray(y_val)[known])
+            later = (X_val, codes)
+        self._learn(X, values, encoder.transform(y).astype(float), sample_weight, later)
+        return self
+
+    def predict_proba(self, X) -> np.ndarray:
+        """(n, 2) probabilities, in the order of ``classes_``."""
+        probability = self._answer(X)
+        return np.column_stack([1 - probability, probability])
+
+    def predict(self, X) -> np.ndarray:
+        """(n,) classes."""
+        likely = self._answer(X) > 0.5
+        return self.classes_[likely.astype(int)]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearLearner:
+    """A ridge or logistic regression on standardised columns; the intercept is the last coefficient."""
+
+    scale: RobustScale
+    coefficients: np.ndarray
+    binary: bool
+    rounds: int | None = None
+
+    @classmethod
+    def learn(cls, rows, y, weight, penalty: float, binary: bool) -> LinearLearner:
+        scale = RobustScale.learn(rows)
+        return cls(scale, fit_linear(scale.impute(rows), y, weight, penalty, binary), binary)
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        from scipy.special import expit
+
+        value = multiply_rows(self.scale.impute(rows), self.coefficients[:-1, None])[:, 0] + self.coefficients[-1]
+        return expit(value) if self.binary else value
+
+    def importance(self) -> np.ndarray:
+        return np.abs(self.coefficients[:-1])
+
+
+@dataclass(frozen=True, eq=False)
+class BoostedLearner:
+    """Trees of LightGBM, up to the best round."""
+
+    booster: object
+
+    @property
+    def rounds(self) -> int:
+        return self.booster.best_iteration if self.booster.best_iteration > 0 else self.booster.num_trees()
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return np.asarray(self.booster.predict(rows, num_threads=1))
+
+    def importance(self) -> np.ndarray:
+        return self.booster.feature_importance("gain", iteration=self.rounds)
+
+
+def answer(detector: Detector, learner: LinearLearner | BoostedLearner, X: object, values: np.ndarray) -> np.ndarray:
+    """(n,) values or probabilities of the rows of X, whose numbers are ``values``."""
+    return learner.predict(np.column_stack([values, detector.detect(values, Runs.of(X, len(values)))]))
+
+
+def importance_of(detector: Detector, learner: LinearLearner | BoostedLearner) -> np.ndarray:
+    """(features,) of any sum; the two further columns count for the features that their series is made of."""
+    *importance, since, probability = learner.importance()
+    made_of = np.abs(detector.loadings)
+    return np.array(importance) + (since + probability) * made_of / made_of.sum()
