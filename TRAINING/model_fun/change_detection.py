@@ -9,7 +9,7 @@ import pandas as pd
 
 from TRAINING.model_fun.change_point_kernels import detect_changes, student_constants
 from TRAINING.model_fun.context import symbols_and_times
-from TRAINING.model_fun.linear import RobustScale, multiply_rows
+from TRAINING.model_fun.robust_linear import RobustScale, multiply_rows
 
 COLUMNS = ("regime_bars_since_change", "regime_change_probability")
 _MOST_POINTS = 2_000  # of one symbol that are segmented; more rows are taken together in turn, so cost stays linear

@@ -18,7 +18,7 @@ from TRAINING.model_fun.change_point_estimators import (
     answer,
     importance_of,
 )
-from TRAINING.model_fun.linear import RobustScale
+from TRAINING.model_fun.robust_linear import RobustScale
 
 _FEWEST_ROWS = 10  # below, a scale says nothing
 _RETURNS = "log_return_1"  # what `series: auto` takes where it is there

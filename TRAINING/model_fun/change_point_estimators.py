@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from TRAINING.model_fun.change_detection import Detector, Runs, segments
-from TRAINING.model_fun.linear import RobustScale, fit_linear, multiply_rows
+from TRAINING.model_fun.robust_linear import RobustScale, fit_linear, multiply_rows
 
 
 class ChangePointModel(BaseEstimator):
@@ -36,7 +36,7 @@ class ChangePointModel(BaseEstimator):
     learner : str
         ``lightgbm`` or ``linear``: ridge, or logistic regression.
     penalty : float
-        Of the linear learner, see `TRAINING.model_fun.linear.fit_linear`.
+        Of the linear learner, see `TRAINING.model_fun.robust_linear.fit_linear`.
     n_estimators, learning_rate, num_leaves, min_data_in_leaf, feature_fraction, bagging_fraction, reg_lambda, \
 early_stopping_rounds, n_jobs
         Of LightGBM. Early stopping needs validation rows in `fit`.

@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from DATA_PROCESSING.compiled import compiled
-from TRAINING.model_fun.linear import RobustScale, fit_linear, multiply_rows
+from TRAINING.model_fun.robust_linear import RobustScale, fit_linear, multiply_rows
 
 _LEAST_VARIANCE = 1e-3  # of a component in any direction, where the first principal component has 1
 _LEAST_SHARE = 0.02  # of the rows in a regime; a component of fewer holds outliers
@@ -27,7 +27,7 @@ class RegimeMixture:
     Attributes
     ----------
     centre, spread : (features,)
-        See `TRAINING.model_fun.linear.RobustScale`.
+        See `TRAINING.model_fun.robust_linear.RobustScale`.
     mean, directions : (features,), (features, dimensions)
         Of the principal components; the first has variance 1 in training.
     weights, means, precisions : (k,), (k, dimensions), (k, dimensions, dimensions)
@@ -137,7 +137,7 @@ class RegimeModel(BaseEstimator):
     borrow : float
         Weight of the other regimes' rows in an expert, above 0: 1 makes all experts one model.
     penalty : float
-        Of the experts' squared coefficients, in rows, see `TRAINING.model_fun.linear.fit_linear`.
+        Of the experts' squared coefficients, in rows, see `TRAINING.model_fun.robust_linear.fit_linear`.
     random_state : int
     """
 
