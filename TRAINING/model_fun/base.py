@@ -33,8 +33,6 @@ class Trainer(ABC):
 
     Attributes
     ----------
-    model : estimator
-        After training, a scikit-learn estimator: clonable, and usable in ``RFECV`` or ``GridSearchCV``.
     history : dict
         Learning curves: part (``"train"``, ``"validation"``) -> metric -> one value per round.
     features, target, task : list of str, str, str
@@ -139,6 +137,25 @@ class Trainer(ABC):
         """(n,) what results are made of: the probability of class 1 (``binary``) or the value."""
         self._check_trained()
         return self._predict(self._align(X, "X"))
+
+    @property
+    def model(self):
+        """The scikit-learn estimator, after training: clonable, and usable in ``RFECV`` or ``GridSearchCV``.
+
+        Raises
+        ------
+        BarzooError
+            Not trained, or lean, or loaded from an artifact, which holds what predicts only.
+        """
+        if not hasattr(self, "_estimator"):
+            raise BarzooError(
+                f"{self.name}: no estimator; it exists after train, not in a lean model or one loaded from an artifact"
+            )
+        return self._estimator
+
+    @model.setter
+    def model(self, estimator) -> None:
+        self._estimator = estimator
 
     def get_feature_importance(self, target: str | None = None) -> pd.Series:
         """Share of each feature in the model, descending, summing to 1; NaN where the model uses no feature at all.

@@ -15,15 +15,6 @@ class _BoostingTrainer(Trainer):
     allows_nan = True
 
     @property
-    def model(self):
-        """The library's scikit-learn estimator, after training (an artifact restores the native booster only)."""
-        if not hasattr(self, "_estimator"):
-            raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a lean model or one loaded from an artifact"
-            )
-        return self._estimator
-
-    @property
     def rounds(self) -> int:
         """Trees that predictions use."""
         return self._best_rounds()
@@ -41,7 +32,7 @@ class LightGBMTrainer(_BoostingTrainer):
         return np.ceil(2 * self.config["min_data_in_leaf"] / bag)
 
     def _fit(self, X, y, X_val, y_val, rows) -> None:
-        lightgbm = _import_lightgbm()
+        lightgbm = import_lightgbm()
         config = self.config
         parameters = {
             "n_estimators": config["n_estimators"],
@@ -107,7 +98,7 @@ class LightGBMTrainer(_BoostingTrainer):
         return {"model.txt": self._booster.model_to_string().encode()}
 
     def restore(self, payloads: dict[str, bytes]) -> None:
-        self._booster = _import_lightgbm().Booster(model_str=payloads["model.txt"].decode())
+        self._booster = import_lightgbm().Booster(model_str=payloads["model.txt"].decode())
 
 
 class XGBoostTrainer(_BoostingTrainer):
@@ -186,7 +177,8 @@ class XGBoostTrainer(_BoostingTrainer):
         self._booster = xgboost.Booster({"nthread": 1}, model_file=bytearray(payloads["model.ubj"]))
 
 
-def _import_lightgbm():
+def import_lightgbm():
+    """The library, or an error that names the system library it lacks."""
     try:
         import lightgbm
     except OSError as error:

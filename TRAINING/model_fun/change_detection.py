@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from TRAINING.model_fun.change_point_kernels import detect_changes, student_constants
-from TRAINING.model_fun.context import symbols_and_times
 from TRAINING.model_fun.robust_linear import RobustScale, multiply_rows
+from TRAINING.model_fun.series import SeriesOfRows
 
 COLUMNS = ("regime_bars_since_change", "regime_change_probability")
 _MOST_POINTS = 2_000  # of one symbol that are segmented; more rows are taken together in turn, so cost stays linear
@@ -57,53 +56,12 @@ class Detector:
             return np.ascontiguousarray(self.scale.apply(X)[:, self.column])
         return multiply_rows(self.scale.impute(X), self.loadings[:, None])[:, 0]
 
-    def detect(self, X: np.ndarray, runs: Runs) -> np.ndarray:
+    def detect(self, X: np.ndarray, order: SeriesOfRows) -> np.ndarray:
         """(n, 2) `COLUMNS` of rows (n, features), each from the ``longest`` rows of its symbol before it."""
         columns = np.empty((2, len(X)))
-        series, constants = runs.arrange(self.series(X)), student_constants(self.longest)
-        detect_changes(series, runs.first, self.longest, self.expected, self.recent, constants, *columns)
-        return runs.restore(columns.T)
-
-
-@dataclass(frozen=True, eq=False)
-class Runs:
-    """A table's rows by symbol in time order.
-
-    Attributes
-    ----------
-    order : (n,) int
-        Positions in the table.
-    first : (n,) int64
-        Where the symbol of each row begins, in this order.
-    """
-
-    order: np.ndarray
-    first: np.ndarray
-
-    @classmethod
-    def of(cls, X: object, rows: int) -> Runs:
-        """By a DataFrame's index (symbol, timestamp); anything else is one series in time order."""
-        if not isinstance(X, pd.DataFrame):
-            return cls(np.arange(rows), np.zeros(rows, np.int64))
-        symbols, times = symbols_and_times(X)
-        order = np.arange(rows) if times is None else np.lexsort((times, symbols))
-        ordered = symbols[order]
-        return cls(order, np.searchsorted(ordered, ordered).astype(np.int64))
-
-    def arrange(self, values: np.ndarray) -> np.ndarray:
-        """A table's values in this order."""
-        return np.ascontiguousarray(values[self.order])
-
-    def restore(self, values: np.ndarray) -> np.ndarray:
-        """Values of this order in the table's."""
-        restored = np.empty_like(values)
-        restored[self.order] = values
-        return restored
-
-    def parts(self) -> list[slice]:
-        """The rows of each symbol, in this order."""
-        begins = np.unique(self.first)
-        return [slice(begin, end) for begin, end in zip(begins, [*begins[1:], len(self.first)], strict=True)]
+        series, constants = order.arrange(self.series(X)), student_constants(self.longest)
+        detect_changes(series, order.first, self.longest, self.expected, self.recent, constants, *columns)
+        return order.restore(columns.T)
 
 
 def segments(series: np.ndarray, penalty: float, shortest: int) -> np.ndarray:

@@ -6,19 +6,21 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.config_loader import check_model_config
-from CONFIG.errors import BarzooError, ConfigError, did_you_mean
+from CONFIG.errors import ConfigError, did_you_mean
 from TRAINING.model_fun.base import Trainer, as_floats
-from TRAINING.model_fun.change_detection import COLUMNS, Detector, Runs
+from TRAINING.model_fun.boosting import import_lightgbm
+from TRAINING.model_fun.change_detection import COLUMNS, Detector
 from TRAINING.model_fun.change_point_estimators import (
     BoostedLearner,
     ChangePointClassifier,
-    ChangePointModel,
     ChangePointRegressor,
     LinearLearner,
     answer,
     importance_of,
 )
+from TRAINING.model_fun.context import without_context
 from TRAINING.model_fun.robust_linear import RobustScale
+from TRAINING.model_fun.series import SeriesOfRows
 
 _FEWEST_ROWS = 10  # below, a scale says nothing
 _RETURNS = "log_return_1"  # what `series: auto` takes where it is there
@@ -50,15 +52,6 @@ class ChangePointTrainer(Trainer):
         return config["longest_run"]
 
     @property
-    def model(self) -> ChangePointModel:
-        """The scikit-learn estimator, after training (an artifact restores what predicts only)."""
-        if not hasattr(self, "_estimator"):
-            raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
-            )
-        return self._estimator
-
-    @property
     def rounds(self) -> int | None:
         """Trees that predictions use; none of a linear learner."""
         return self._learner.rounds
@@ -84,7 +77,7 @@ class ChangePointTrainer(Trainer):
         """
         self._check_trained()
         values = as_floats(self._align(X, "X"))
-        return pd.DataFrame(self._detector.detect(values, Runs.of(X, len(X))), X.index, list(COLUMNS))
+        return pd.DataFrame(self._detector.detect(values, SeriesOfRows.of(X, len(X))), X.index, list(COLUMNS))
 
     def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
         """Of the training rows, and of what the detector says of rows of X with a label.
@@ -112,11 +105,7 @@ class ChangePointTrainer(Trainer):
             **{key: config[key] for key in _AS_THEY_ARE},
         )
         estimator.lean = self.lean
-        weight = None if rows is None else rows.sample_weight
-        known = ~np.isnan(y)
-        if not known.all():  # a weight of 0 tells the estimator what has no label
-            weight = np.where(known, 1.0 if weight is None else weight, 0.0)
-            y = np.where(known, y, y[known][0])
+        y, weight = without_context(y, None if rows is None else rows.sample_weight)
         estimator.fit(X, y.astype(np.int64) if self.task == "binary" else y, weight, X_val, y_val)
         self._estimator, self._detector, self._learner = estimator, estimator.detector_, estimator.learner_
         self._training, self.history = estimator.training_, {} if self.lean else estimator.history_
@@ -174,6 +163,4 @@ class ChangePointTrainer(Trainer):
             coefficients = np.r_[slopes, arrays["intercept"]]
             self._learner = LinearLearner(RobustScale(centre, spread), coefficients, self.task == "binary")
         else:
-            import lightgbm
-
-            self._learner = BoostedLearner(lightgbm.Booster(model_str=payloads["model.txt"].decode()))
+            self._learner = BoostedLearner(import_lightgbm().Booster(model_str=payloads["model.txt"].decode()))

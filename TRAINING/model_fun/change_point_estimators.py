@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from TRAINING.model_fun.change_detection import Detector, Runs, segments
+from TRAINING.model_fun.boosting import import_lightgbm
+from TRAINING.model_fun.change_detection import Detector, segments
+from TRAINING.model_fun.estimators import TableEstimator, TwoClassEstimator
 from TRAINING.model_fun.robust_linear import RobustScale, fit_linear, multiply_rows
+from TRAINING.model_fun.series import SeriesOfRows
 
 
-class ChangePointModel(BaseEstimator):
+class ChangePointModel(TableEstimator):
     """What regressor and classifier share: change points weigh the training rows, and tell a learner where it stands.
 
     Offline, the training rows of each symbol are cut into segments; the newest weighs most. Online, two columns join
@@ -88,11 +88,6 @@ early_stopping_rounds, n_jobs
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     @property
     def feature_importances_(self) -> np.ndarray:
         """(features,) share of each in the answers; the two further columns count for what their series is made of."""
@@ -104,11 +99,11 @@ early_stopping_rounds, n_jobs
         weight = (
             np.ones(len(values)) if sample_weight is None else _check_sample_weight(sample_weight, values, dtype=float)
         )
-        runs = Runs.of(X, len(values))
+        order = SeriesOfRows.of(X, len(values))
         self.detector_ = Detector.learn(values, self.series, self.longest_run, self.expected_run, self.recent_rows)
-        weight = weight * self._segment_weights(self.detector_.series(values), runs)
+        weight = weight * self._segment_weights(self.detector_.series(values), order)
         learnt = weight > 0
-        rows = np.column_stack([values, self.detector_.detect(values, runs)])[learnt]
+        rows = np.column_stack([values, self.detector_.detect(values, order)])[learnt]
         y, weight = y[learnt], weight[learnt] / weight[learnt].mean()
         self.training_ = np.array([self.segments_, weight.sum() ** 2 / (weight**2).sum()])
         self.history_ = {}
@@ -119,22 +114,21 @@ early_stopping_rounds, n_jobs
         if validation is not None:
             known = ~np.isnan(validation[1])
             values = np.asarray(validation[0])
-            columns = self.detector_.detect(values, Runs.of(validation[0], len(values)))
+            columns = self.detector_.detect(values, SeriesOfRows.of(validation[0], len(values)))
             later = np.column_stack([values, columns])[known], validation[1][known]
         self._boost(rows, y, weight, later)
 
-    def _segment_weights(self, series: np.ndarray, runs: Runs) -> np.ndarray:
-        arranged, weight, counts = runs.arrange(series), np.ones(len(series)), []
-        for part in runs.parts():
+    def _segment_weights(self, series: np.ndarray, order: SeriesOfRows) -> np.ndarray:
+        arranged, weight, counts = order.arrange(series), np.ones(len(series)), []
+        for part in order.parts():
             number = segments(arranged[part], self.segment_penalty, self.shortest_segment)
             weight[part] = self.segment_decay ** (number[-1] - number)
             counts.append(number[-1] + 1)
         self.segments_ = float(np.mean(counts))
-        return runs.restore(weight)
+        return order.restore(weight)
 
     def _boost(self, rows, y, weight, later) -> None:
-        import lightgbm
-
+        lightgbm = import_lightgbm()
         parameters = {
             "objective": "binary" if self._binary else "regression",
             "learning_rate": self.learning_rate,
@@ -165,16 +159,13 @@ early_stopping_rounds, n_jobs
         self.learner_ = BoostedLearner(booster)
 
     def _answer(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        values = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
+        values = self._validate_later(X)
         return answer(self.detector_, self.learner_, X, values)
 
     def _check(self, X, y, **checks):
         if self.learner not in ("lightgbm", "linear"):
             raise ValueError(f"learner must be 'lightgbm' or 'linear', got {self.learner!r}")
-        return validate_data(
-            self, X, y, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", ensure_min_samples=2, **checks
-        )
+        return self._validate(X, y, ensure_min_samples=2, **checks)
 
 
 class ChangePointRegressor(RegressorMixin, ChangePointModel):
@@ -192,44 +183,18 @@ class ChangePointRegressor(RegressorMixin, ChangePointModel):
         return self._answer(X)
 
 
-class ChangePointClassifier(ClassifierMixin, ChangePointModel):
+class ChangePointClassifier(TwoClassEstimator, ChangePointModel):
     """A classification of two classes that knows of change points."""
 
     _binary = True
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
-
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None):
         """Fit; ``X_val`` and ``y_val`` are rows for early stopping, missing where a row is only looked back at."""
         values, y = self._check(X, y)
-        check_classification_targets(y)
-        if type_of_target(y) != "binary":
-            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
-        encoder = LabelEncoder().fit(y)
-        self.classes_ = encoder.classes_
-        if len(self.classes_) < 2:
-            raise ValueError(f"ChangePointClassifier needs two classes; the data has one class, {self.classes_[0]!r}")
-        later = None
-        if X_val is not None:
-            known = pd.notna(y_val)
-            codes = np.full(len(known), np.nan)
-            codes[known] = encoder.transform(np.asarray(y_val)[known])
-            later = (X_val, codes)
-        self._learn(X, values, encoder.transform(y).astype(float), sample_weight, later)
+        self._take_classes(y)
+        later = None if X_val is None else (X_val, self._codes(y_val))
+        self._learn(X, values, self._codes(y), sample_weight, later)
         return self
-
-    def predict_proba(self, X) -> np.ndarray:
-        """(n, 2) probabilities, in the order of ``classes_``."""
-        probability = self._answer(X)
-        return np.column_stack([1 - probability, probability])
-
-    def predict(self, X) -> np.ndarray:
-        """(n,) classes."""
-        likely = self._answer(X) > 0.5
-        return self.classes_[likely.astype(int)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,7 +240,7 @@ class BoostedLearner:
 
 def answer(detector: Detector, learner: LinearLearner | BoostedLearner, X: object, values: np.ndarray) -> np.ndarray:
     """(n,) values or probabilities of the rows of X, whose numbers are ``values``."""
-    return learner.predict(np.column_stack([values, detector.detect(values, Runs.of(X, len(values)))]))
+    return learner.predict(np.column_stack([values, detector.detect(values, SeriesOfRows.of(X, len(values)))]))
 
 
 def importance_of(detector: Detector, learner: LinearLearner | BoostedLearner) -> np.ndarray:

@@ -60,6 +60,14 @@ def predict_with_context(model: Predicts, X: pd.DataFrame, rows: np.ndarray, fir
     return model.predict_score(X.iloc[taken])[own]
 
 
+def without_context(y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels and weights (n,) for an estimator that knows no missing label: a row without one has any, and weighs 0."""
+    known = ~np.isnan(y)
+    if known.all():
+        return y, weight
+    return np.where(known, y, y[known][0]), np.where(known, 1.0 if weight is None else weight, 0.0)
+
+
 def rows_and_context(X: pd.DataFrame, rows: np.ndarray, count: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Positions of chosen rows and of the ``count`` rows of their symbols before each.
 

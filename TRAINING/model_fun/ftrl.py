@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pandas as pd
 
-from CONFIG.errors import BarzooError, DataError
+from CONFIG.errors import DataError
 from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.evaluation.metrics import SCORES, score_predictions
 from TRAINING.model_fun.base import Trainer, as_floats
 from TRAINING.model_fun.context import symbols_and_times
-from TRAINING.model_fun.ftrl_estimators import FTRL, FTRLClassifier, FTRLRegressor, OnlineModel
+from TRAINING.model_fun.ftrl_estimators import FTRLClassifier, FTRLRegressor, OnlineModel
 from TRAINING.model_fun.out_of_fold import label_times
 
 _FEWEST_ROWS = 10  # below, a scale and a loss say nothing
@@ -38,15 +38,6 @@ class FTRLProximalTrainer(Trainer):
 
     name = "ftrl_proximal"
     allows_nan = True
-
-    @property
-    def model(self) -> FTRL:
-        """The scikit-learn estimator, after training (an artifact restores what was learnt only)."""
-        if not hasattr(self, "_estimator"):
-            raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
-            )
-        return self._estimator
 
     @property
     def weights(self) -> pd.Series:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 
 from TRAINING.model_fun import ftrl_kernels
+from TRAINING.model_fun.estimators import TableEstimator, TwoClassEstimator
 
 _ARRAYS = ("z", "n", "seen", "labels")
 
@@ -100,7 +100,7 @@ class OnlineModel:
         return ftrl_kernels.predict(Z, self.logistic, self.labels.copy(), self.weights)
 
 
-class FTRL(BaseEstimator):
+class FTRL(TableEstimator):
     """What classifier and regressor share; rows come in time order.
 
     Parameters
@@ -119,11 +119,6 @@ class FTRL(BaseEstimator):
         self.l1 = l1
         self.l2 = l2
         self.passes = passes
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
 
     @property
     def feature_importances_(self) -> np.ndarray:
@@ -146,16 +141,8 @@ class FTRL(BaseEstimator):
                 self.later_.append(self.model_.predict(X_val))
         return self
 
-    def _check(self, X, y, sample_weight, reset: bool = True, **checks):
-        X, y = validate_data(
-            self, X, y, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=reset, **checks
-        )
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        return X, y, weight
-
     def _answer(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
+        X = self._validate_later(X)
         return self.model_.predict(X)
 
 
@@ -164,13 +151,13 @@ class FTRLRegressor(RegressorMixin, FTRL):
 
     def fit(self, X, y, sample_weight=None, known_at=None, X_val=None):
         """Learn rows from the start; ``known_at`` as of `OnlineModel.learn`, ``X_val`` rows to predict after passes."""
-        X, y, weight = self._check(X, y, sample_weight, y_numeric=True)
+        X, y, weight = self._validate_weighted(X, y, sample_weight, y_numeric=True)
         return self._run(X, y, weight, known_at, X_val)
 
     def partial_fit(self, X, y, sample_weight=None, known_at=None):
         """Learn further rows."""
         first = not hasattr(self, "model_")
-        X, y, weight = self._check(X, y, sample_weight, reset=first, y_numeric=True)
+        X, y, weight = self._validate_weighted(X, y, sample_weight, reset=first, y_numeric=True)
         if first:
             self.model_ = self._start()
         self.model_.learn(X, y, weight, known_at)
@@ -181,24 +168,19 @@ class FTRLRegressor(RegressorMixin, FTRL):
         return self._answer(X)
 
 
-class FTRLClassifier(ClassifierMixin, FTRL):
+class FTRLClassifier(TwoClassEstimator, FTRL):
     """Logistic loss, of two classes; a margin of 0 is the share of the classes among the labels known before."""
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
     def fit(self, X, y, sample_weight=None, known_at=None, X_val=None):
         """Learn rows from the start; ``known_at`` as of `OnlineModel.learn`, ``X_val`` rows to predict after passes."""
-        X, y, weight = self._check(X, y, sample_weight)
+        X, y, weight = self._validate_weighted(X, y, sample_weight)
         self._take_classes(y)
         return self._run(X, y == self.classes_[1], weight, known_at, X_val)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None, known_at=None):
         """Learn further rows; the first time ``classes`` says which two there are, unless y has both."""
         first = not hasattr(self, "model_")
-        X, y, weight = self._check(X, y, sample_weight, reset=first)
+        X, y, weight = self._validate_weighted(X, y, sample_weight, reset=first)
         if first:
             self._take_classes(y if classes is None else classes)
             self.model_ = self._start()
@@ -207,23 +189,3 @@ class FTRLClassifier(ClassifierMixin, FTRL):
             raise ValueError(f"FTRLClassifier knows the classes {self.classes_.tolist()}; y has {unknown[:5].tolist()}")
         self.model_.learn(X, y == self.classes_[1], weight, known_at)
         return self
-
-    def predict_proba(self, X) -> np.ndarray:
-        """(n, 2) probabilities, in the order of ``classes_``."""
-        probability = self._answer(X)
-        return np.column_stack([1 - probability, probability])
-
-    def predict(self, X) -> np.ndarray:
-        """(n,) classes."""
-        likely = self._answer(X) > 0.5
-        return self.classes_[likely.astype(int)]
-
-    def _take_classes(self, y) -> None:
-        check_classification_targets(y)
-        classes = np.unique(y)
-        if len(classes) > 2:
-            kind = type_of_target(y)
-            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
-        if len(classes) < 2:
-            raise ValueError(f"FTRLClassifier needs two classes; the data has one class, {classes[0]!r}")
-        self.classes_ = classes

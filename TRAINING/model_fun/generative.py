@@ -8,7 +8,7 @@ from abc import abstractmethod
 import numpy as np
 import pandas as pd
 
-from CONFIG.errors import BarzooError, ConfigError, DataError
+from CONFIG.errors import ConfigError, DataError
 from TRAINING.model_fun.base import as_floats
 from TRAINING.model_fun.feature_trainer import FeatureTrainer
 from TRAINING.model_fun.generative_estimators import GANTransformer, Generative, VAETransformer
@@ -22,15 +22,6 @@ class GenerativeTrainer(FeatureTrainer):
     """What VAE and GAN share: a scikit-learn transformer inside, and a net on disk."""
 
     allows_nan = True
-
-    @property
-    def model(self) -> Generative:
-        """The scikit-learn transformer, after training (an artifact restores the net only)."""
-        if not hasattr(self, "_estimator"):
-            raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
-            )
-        return self._estimator
 
     @abstractmethod
     def _make(self) -> Generative:

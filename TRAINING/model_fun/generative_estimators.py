@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
+from TRAINING.model_fun.estimators import TableEstimator
 from TRAINING.model_fun.net_estimators import optimisation_of, seed_of, settings_of
 
 
-class Generative(TransformerMixin, BaseEstimator):
+class Generative(TransformerMixin, TableEstimator):
     """What the two share: rows in, latents out; a subclass makes the net and the module that trains it.
 
     Parameters
@@ -32,7 +33,6 @@ class Generative(TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = []
         return tags
 
@@ -43,7 +43,7 @@ class Generative(TransformerMixin, BaseEstimator):
         from TRAINING.neural.generative import rows_only
         from TRAINING.neural.threads import limited_threads
 
-        X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", ensure_min_samples=2)
+        X = self._validate(X, ensure_min_samples=2)
         seed = seed_of(self.random_state)
         with limited_threads(self.n_jobs):
             self.shape_ = self._shape(X.shape[1])
@@ -58,8 +58,7 @@ class Generative(TransformerMixin, BaseEstimator):
         """(n, latent_dim) float64."""
         from TRAINING.neural.threads import limited_threads
 
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
+        X = self._validate_later(X)
         with limited_threads(self.n_jobs):
             return self.net_.encode(X)
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from CONFIG.errors import BarzooError, ConfigError, DataError, did_you_mean
+from CONFIG.errors import ConfigError, DataError, did_you_mean
 from TRAINING.model_fun.base import Trainer, as_floats
-from TRAINING.model_fun.context import symbols_and_times
 from TRAINING.model_fun.gmm_regime_estimators import (
     RegimeClassifier,
     RegimeMixture,
-    RegimeModel,
     RegimeRegressor,
     answer,
     importance_of,
 )
+from TRAINING.model_fun.series import SeriesOfRows
 
 _ROWS_PER_COMPONENT = 5  # below, a mixture fits single rows
 _SPREAD = "spread"
@@ -35,15 +34,6 @@ class GMMRegimeTrainer(Trainer):
     allows_nan = True
     _advice = "give more rows or lower most_components"
 
-    @property
-    def model(self) -> RegimeModel:
-        """The scikit-learn estimator, after training (an artifact restores the mixture and the experts only)."""
-        if not hasattr(self, "_estimator"):
-            raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
-            )
-        return self._estimator
-
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """(n, regimes) probabilities ``regime_0``, ``regime_1``, ... of rows, with their index; each row by itself."""
         self._check_trained()
@@ -60,9 +50,8 @@ class GMMRegimeTrainer(Trainer):
             one. NaN for a regime that no row leaves.
         """
         probabilities = self.transform(X)
-        symbols, times = symbols_and_times(X)
-        order = np.arange(len(X)) if times is None else np.lexsort((times, symbols))
-        regimes, symbols = probabilities.to_numpy().argmax(axis=1)[order], symbols[order]
+        series = SeriesOfRows.of(X, len(X))
+        regimes, symbols = (series.arrange(part) for part in (probabilities.to_numpy().argmax(axis=1), series.codes))
         follows = symbols[1:] == symbols[:-1]
         counts = np.zeros((probabilities.shape[1],) * 2)
         np.add.at(counts, (regimes[:-1][follows], regimes[1:][follows]), 1)

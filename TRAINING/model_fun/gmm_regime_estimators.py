@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from DATA_PROCESSING.compiled import compiled
+from TRAINING.model_fun.estimators import TableEstimator, TwoClassEstimator
 from TRAINING.model_fun.robust_linear import RobustScale, fit_linear, multiply_rows
 
 _LEAST_VARIANCE = 1e-3  # of a component in any direction, where the first principal component has 1
@@ -117,7 +116,7 @@ def _in_order(mixture: RegimeMixture, scaled: np.ndarray, order_by: int | None) 
     )
 
 
-class RegimeModel(BaseEstimator):
+class RegimeModel(TableEstimator):
     """What regressor and classifier share: a mixture over the rows, and an expert in each of its components.
 
     An answer is the mean of the experts' answers, weighed by how probable each regime is at the row: a mixture of
@@ -163,11 +162,6 @@ class RegimeModel(BaseEstimator):
         self.penalty = penalty
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     @property
     def feature_importances_(self) -> np.ndarray:
         """(features,) share of each in the experts' answers; NaN if none has any."""
@@ -195,15 +189,11 @@ class RegimeModel(BaseEstimator):
         )
 
     def _answer(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
+        X = self._validate_later(X)
         return answer(self.mixture_, self.experts_, X, self._binary)
 
     def _check(self, X, y, **checks):
-        return validate_data(
-            self, X, y, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan",
-            ensure_min_samples=max(2, self.most_components), **checks,
-        )  # fmt: skip
+        return self._validate(X, y, ensure_min_samples=max(2, self.most_components), **checks)
 
 
 class RegimeRegressor(RegressorMixin, RegimeModel):
@@ -220,38 +210,17 @@ class RegimeRegressor(RegressorMixin, RegimeModel):
         return self._answer(X)
 
 
-class RegimeClassifier(ClassifierMixin, RegimeModel):
+class RegimeClassifier(TwoClassEstimator, RegimeModel):
     """Logistic experts of two classes, mixed by regime."""
 
     _binary = True
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
-
     def fit(self, X, y, sample_weight=None):
         """Fit; the weights are the experts', every row counts the same in the mixture."""
         X, y = self._check(X, y)
-        check_classification_targets(y)
-        if type_of_target(y) != "binary":
-            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
-        encoder = LabelEncoder().fit(y)
-        self.classes_ = encoder.classes_
-        if len(self.classes_) < 2:
-            raise ValueError(f"RegimeClassifier needs two classes; the data has one class, {self.classes_[0]!r}")
-        self._learn(X, encoder.transform(y).astype(float), sample_weight)
+        self._take_classes(y)
+        self._learn(X, self._codes(y), sample_weight)
         return self
-
-    def predict_proba(self, X) -> np.ndarray:
-        """(n, 2) probabilities, in the order of ``classes_``."""
-        probability = self._answer(X)
-        return np.column_stack([1 - probability, probability])
-
-    def predict(self, X) -> np.ndarray:
-        """(n,) classes."""
-        likely = self._answer(X) > 0.5
-        return self.classes_[likely.astype(int)]
 
 
 def answer(mixture: RegimeMixture, experts: np.ndarray, X: np.ndarray, binary: bool) -> np.ndarray:

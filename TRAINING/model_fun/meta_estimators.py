@@ -3,64 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import RegressorMixin
 
 from CONFIG.errors import DataError
-from TRAINING.model_fun.context import symbols_and_times
+from TRAINING.model_fun.estimators import TwoClassEstimator
 from TRAINING.model_fun.net_estimators import TableNet, optimisation_of, seed_of
+from TRAINING.model_fun.series import SeriesOfRows
 
 _EXPLAINED_ROWS = 256  # training rows that importance is measured on
 _EXPLAINED_SERIES = 16  # series that they come from, at most
-NO_SYMBOL = ""  # the series of rows without symbols
-
-
-@dataclass(frozen=True, eq=False)
-class SeriesOfRows:
-    """Which rows of a table belong to which series, and their order in time.
-
-    Attributes
-    ----------
-    names : list of str
-        The symbols, in order; `NO_SYMBOL` where there are none.
-    codes : (n,) int
-        The number of each row's symbol.
-    order : (n,) int
-        Positions of the rows by symbol and time.
-    """
-
-    names: list[str]
-    codes: np.ndarray
-    order: np.ndarray
-
-    @classmethod
-    def of(cls, X: object, rows: int) -> SeriesOfRows:
-        """Of so many rows, by a DataFrame's index (symbol, timestamp); others are one series in time order."""
-        if not isinstance(X, pd.DataFrame):
-            return cls([NO_SYMBOL], np.zeros(rows, int), np.arange(rows))
-        codes, times = symbols_and_times(X)
-        order = np.argsort(codes, kind="stable") if times is None else np.lexsort((times, codes))
-        if not isinstance(X.index, pd.MultiIndex):
-            return cls([NO_SYMBOL], codes, order)
-        first = np.unique(codes, return_index=True)[1]
-        return cls([str(name) for name in X.index.get_level_values(0)[first]], codes, order)
-
-    def among(self, names: Sequence[str]) -> np.ndarray:
-        """(series,) the number of each series among others, -1 for an unknown one.
-
-        Rows without symbols belong to the only one there is, where there is only one.
-        """
-        if self.names == [NO_SYMBOL] and NO_SYMBOL not in names and len(names) == 1:
-            return np.zeros(1, int)
-        places = {name: place for place, name in enumerate(names)}
-        return np.array([places.get(name, -1) for name in self.names])
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,8 +166,7 @@ class MetaNet(TableNet):
 
     def adapt(self, X, y, sample_weight=None) -> MetaNet:
         """A copy that is adapted to the last of these rows, of new series or of known ones."""
-        check_is_fitted(self)
-        values = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
+        values = self._validate_later(X)
         other = copy.copy(self)
         other.fitted_ = self.adapt_fitted(self.fitted_, X, values, self._numbers(y), sample_weight)
         return other
@@ -235,8 +188,7 @@ class MetaNet(TableNet):
         return AdaptedSeries(fitted.shape, AdaptedNet(net, weights), names)
 
     def _answer(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        values = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
+        values = self._validate_later(X)
         return self.fitted_.answer(X, values, self.n_jobs)
 
 
@@ -257,7 +209,7 @@ class MetaRegressor(RegressorMixin, MetaNet):
         """
         from TRAINING.neural.nets import Head
 
-        values, y, weight = self._check_data(X, y, sample_weight, ensure_min_samples=2, y_numeric=True)
+        values, y, weight = self._validate_weighted(X, y, sample_weight, ensure_min_samples=2, y_numeric=True)
         later = None if X_val is None else (X_val, self._numbers(y_val))
         self._learn_tasks(X, values, y.astype(float), Head("y"), weight, later, times)
         return self
@@ -270,42 +222,21 @@ class MetaRegressor(RegressorMixin, MetaNet):
         return np.asarray(y, dtype=float)
 
 
-class MetaClassifier(ClassifierMixin, MetaNet):
+class MetaClassifier(TwoClassEstimator, MetaNet):
     """A net of two classes that is adapted to each series."""
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, times=None):
         """Fit; see `MetaRegressor.fit`."""
         from TRAINING.neural.nets import Head
 
-        values, y, weight = self._check_data(X, y, sample_weight, ensure_min_samples=2)
-        check_classification_targets(y)
-        if type_of_target(y) != "binary":
-            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
-        self._encoder = LabelEncoder().fit(y)
-        self.classes_ = self._encoder.classes_
-        if len(self.classes_) < 2:
-            raise ValueError(f"MetaClassifier needs two classes; the data has one class, {self.classes_[0]!r}")
+        values, y, weight = self._validate_weighted(X, y, sample_weight, ensure_min_samples=2)
+        self._take_classes(y)
         later = None if X_val is None else (X_val, self._numbers(y_val))
         self._learn_tasks(X, values, self._numbers(y), Head("y", "binary"), weight, later, times)
         return self
 
-    def predict_proba(self, X) -> np.ndarray:
-        """(n, 2) probabilities, in the order of ``classes_``."""
-        probability = self._answer(X)
-        return np.column_stack([1 - probability, probability])
-
-    def predict(self, X) -> np.ndarray:
-        """(n,) classes."""
-        likely = self.predict_proba(X)[:, 1] > 0.5
-        return self.classes_[likely.astype(int)]
-
     def _numbers(self, y) -> np.ndarray:
-        return self._encoder.transform(np.asarray(y)).astype(float)
+        return self._codes(y)
 
 
 def _adapt(adapter, panel, series: SeriesOfRows):

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from CONFIG.errors import BarzooError, DataError
+from CONFIG.errors import DataError
 from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun.base import Trainer, as_floats
 from TRAINING.model_fun.meta_estimators import AdaptedSeries, MetaClassifier, MetaNet, MetaRegressor
@@ -35,15 +35,6 @@ class MetaLearningTrainer(Trainer):
 
     name = "meta_learning"
     allows_nan = True
-
-    @property
-    def model(self) -> MetaNet:
-        """The scikit-learn estimator, after training (an artifact restores the net only)."""
-        if not hasattr(self, "_estimator"):
-            raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
-            )
-        return self._estimator
 
     def adapt(self, X: pd.DataFrame, y: pd.Series, *, rows: RowInfo | None = None) -> MetaLearningTrainer:
         """A trainer that is adapted to the last ``adapt_rows`` of these rows, for new symbols or for known ones.

@@ -9,7 +9,7 @@ from dataclasses import fields
 import numpy as np
 import pandas as pd
 
-from CONFIG.errors import BarzooError, ConfigError, DataError
+from CONFIG.errors import ConfigError, DataError
 from TRAINING.model_fun.base import Trainer, as_floats
 from TRAINING.model_fun.distributions import DISTRIBUTIONS, score_distribution
 from TRAINING.model_fun.histogram_trees import Forest
@@ -31,15 +31,6 @@ class NGBoostTrainer(Trainer):
     name = "ngboost"
     allows_nan = True
     _advice = "give more rows or lower min_samples_leaf"
-
-    @property
-    def model(self):
-        """The scikit-learn estimator, after training (an artifact restores what predicts only)."""
-        if not hasattr(self, "_estimator"):
-            raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
-            )
-        return self._estimator
 
     @property
     def rounds(self) -> int:

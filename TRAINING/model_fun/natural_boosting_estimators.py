@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 
 from TRAINING.model_fun.distributions import DISTRIBUTIONS
+from TRAINING.model_fun.estimators import TableEstimator, TwoClassEstimator
 from TRAINING.model_fun.histogram_trees import Forest, Quantiser
 
 _TOLERANCE = 1e-4  # mean step, in standard deviations of the target, below which boosting ends; the library's
@@ -68,7 +67,7 @@ class Forecaster:
         return shares.sum(axis=0) / max(1, int((total > 0).sum()))
 
 
-class _NaturalBoosting(BaseEstimator):
+class _NaturalBoosting(TableEstimator):
     """What both share: `ngboost` on quantised features, see `TRAINING.model_fun.natural_boosting_engine`.
 
     Parameters
@@ -109,30 +108,11 @@ class _NaturalBoosting(BaseEstimator):
         self.early_stopping_rounds = early_stopping_rounds
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     @property
     def feature_importances_(self) -> np.ndarray:
         """(features,) share of each in the splits, the mean over the distribution's parameters."""
         check_is_fitted(self)
         return self.forecaster_.shares()
-
-    def _check_data(self, X, y, sample_weight, **checks):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            dtype=[np.float32, np.float64],
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=2,
-            **checks,
-        )
-        if sample_weight is None:
-            return X, y, None
-        return X, y, _check_sample_weight(sample_weight, X, ensure_non_negative=True)
 
     def _boost(self, distribution: str, X, y: np.ndarray, weight, validation, centre=0.0, spread=1.0, df=5.0) -> None:
         """Boost on a target in the units of the trees; ``validation`` is a pair (X, y) or None."""
@@ -188,12 +168,9 @@ class _NaturalBoosting(BaseEstimator):
             for part, curves in engine.evals_result.items()
         }
 
-    def _mean(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        return self.forecaster_.mean(self._check_later(X))
-
-    def _check_later(self, X) -> np.ndarray:
-        return validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
+    def _answer(self, X) -> np.ndarray:
+        X = self._validate_later(X)
+        return self.forecaster_.mean(X)
 
 
 class NaturalBoostingRegressor(RegressorMixin, _NaturalBoosting):
@@ -230,7 +207,7 @@ class NaturalBoostingRegressor(RegressorMixin, _NaturalBoosting):
 
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None):
         """Fit; ``X_val`` and ``y_val`` are rows for early stopping."""
-        X, y, weight = self._check_data(X, y, sample_weight, y_numeric=True)
+        X, y, weight = self._validate_weighted(X, y, sample_weight, ensure_min_samples=2, y_numeric=True)
         y, later = y.astype(float), None if X_val is None else np.asarray(y_val, dtype=float)
         if DISTRIBUTIONS[self.distribution].positive:
             if (low := min(y.min(), np.inf if later is None else later.min())) <= 0:
@@ -246,42 +223,21 @@ class NaturalBoostingRegressor(RegressorMixin, _NaturalBoosting):
 
     def predict(self, X) -> np.ndarray:
         """(n,) means."""
-        return self._mean(X)
+        return self._answer(X)
 
     def predict_parameters(self, X) -> dict[str, np.ndarray]:
         """Parameter of `scipy.stats` -> (n,)."""
-        check_is_fitted(self)
-        return self.forecaster_.parameters(self._check_later(X))
+        X = self._validate_later(X)
+        return self.forecaster_.parameters(X)
 
 
-class NaturalBoostingClassifier(ClassifierMixin, _NaturalBoosting):
+class NaturalBoostingClassifier(TwoClassEstimator, _NaturalBoosting):
     """Boosted trees of the log odds of two classes, by natural gradients."""
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None):
         """Fit; ``X_val`` and ``y_val`` are rows for early stopping."""
-        X, y, weight = self._check_data(X, y, sample_weight)
-        check_classification_targets(y)
-        if type_of_target(y) != "binary":
-            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
-        encoder = LabelEncoder().fit(y)
-        self.classes_ = encoder.classes_
-        if len(self.classes_) < 2:
-            raise ValueError(f"{type(self).__name__} needs two classes; the data has one class, {self.classes_[0]!r}")
-        later = None if X_val is None else (np.asarray(X_val), encoder.transform(y_val).astype(float))
-        self._boost("bernoulli", X, encoder.transform(y).astype(float), weight, later)
+        X, y, weight = self._validate_weighted(X, y, sample_weight, ensure_min_samples=2)
+        self._take_classes(y)
+        later = None if X_val is None else (np.asarray(X_val), self._codes(y_val))
+        self._boost("bernoulli", X, self._codes(y), weight, later)
         return self
-
-    def predict_proba(self, X) -> np.ndarray:
-        """(n, 2) probabilities, in the order of ``classes_``."""
-        probability = self._mean(X)
-        return np.column_stack([1 - probability, probability])
-
-    def predict(self, X) -> np.ndarray:
-        """(n,) classes."""
-        likely = self.predict_proba(X)[:, 1] > 0.5
-        return self.classes_[likely.astype(int)]

@@ -6,22 +6,20 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.base import RegressorMixin
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_array,
     check_consistent_length,
     check_is_fitted,
-    validate_data,
 )
+
+from TRAINING.model_fun.estimators import TableEstimator, TwoClassEstimator
 
 _CHECKPOINT_SECONDS = 60  # a shorter training writes no checkpoint
 _EXPLAINED_ROWS = 256  # training rows that importance is measured on
 
 
-class TableNet(BaseEstimator):
+class TableNet(TableEstimator):
     """What the estimators share: an MLP with a head per target, trained by `TRAINING.neural.fit.fit`.
 
     Parameters
@@ -89,11 +87,6 @@ class TableNet(BaseEstimator):
     waits = False  # whether `fit` only prepares, and `fit_together` trains
     folder = None  # where `fit` leaves checkpoints and goes on from them
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     @property
     def feature_importances_(self) -> np.ndarray:
         """(features,) share of each in the answers, by integrated gradients on training rows; NaN if none has any."""
@@ -149,18 +142,13 @@ class TableNet(BaseEstimator):
         """(n, heads) values and probabilities."""
         from TRAINING.neural.threads import limited_threads
 
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
+        X = self._validate_later(X)
         with limited_threads(self.n_jobs):
             return self.net_.predict(X)
 
     def _check_rows(self, X, sample_weight):
-        X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan")
-        return X, _weight_of(sample_weight, X)
-
-    def _check_data(self, X, y, sample_weight, **checks):
-        X, y = validate_data(self, X, y, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", **checks)
-        return X, y, _weight_of(sample_weight, X)
+        X = self._validate(X)
+        return X, self._validate_weight(X, sample_weight)
 
 
 class NeuralRegressor(RegressorMixin, TableNet):
@@ -170,7 +158,7 @@ class NeuralRegressor(RegressorMixin, TableNet):
         """Fit; ``X_val`` and ``y_val`` are rows for early stopping."""
         from TRAINING.neural.nets import Head
 
-        X, y, weight = self._check_data(X, y, sample_weight, y_numeric=True)
+        X, y, weight = self._validate_weighted(X, y, sample_weight, y_numeric=True)
         later = None if X_val is None else (np.asarray(X_val), np.asarray(y_val, dtype=float)[:, None])
         self._learn(X, y.astype(float)[:, None], [Head("y")], weight, later)
         return self
@@ -180,39 +168,21 @@ class NeuralRegressor(RegressorMixin, TableNet):
         return self._answer(X)[:, 0]
 
 
-class NeuralClassifier(ClassifierMixin, TableNet):
+class NeuralClassifier(TwoClassEstimator, TableNet):
     """An MLP of two classes."""
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None):
         """Fit; ``X_val`` and ``y_val`` are rows for early stopping."""
         from TRAINING.neural.nets import Head
 
-        X, y, weight = self._check_data(X, y, sample_weight)
-        check_classification_targets(y)
-        if type_of_target(y) != "binary":
-            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
-        encoder = LabelEncoder().fit(y)
-        self.classes_ = encoder.classes_
-        if len(self.classes_) < 2:
-            raise ValueError(f"NeuralClassifier needs two classes; the data has one class, {self.classes_[0]!r}")
-        later = None if X_val is None else (np.asarray(X_val), encoder.transform(y_val).astype(float)[:, None])
-        self._learn(X, encoder.transform(y).astype(float)[:, None], [Head("y", "binary")], weight, later)
+        X, y, weight = self._validate_weighted(X, y, sample_weight)
+        self._take_classes(y)
+        later = None if X_val is None else (np.asarray(X_val), self._codes(y_val)[:, None])
+        self._learn(X, self._codes(y)[:, None], [Head("y", "binary")], weight, later)
         return self
 
-    def predict_proba(self, X) -> np.ndarray:
-        """(n, 2) probabilities, in the order of ``classes_``."""
-        probability = self._answer(X)[:, 0]
-        return np.column_stack([1 - probability, probability])
-
-    def predict(self, X) -> np.ndarray:
-        """(n,) classes."""
-        likely = self.predict_proba(X)[:, 1] > 0.5
-        return self.classes_[likely.astype(int)]
+    def _probability(self, X) -> np.ndarray:
+        return self._answer(X)[:, 0]
 
 
 class NeuralMultiTask(RegressorMixin, TableNet):
@@ -293,10 +263,6 @@ def fit_together(estimators: Sequence[TableNet]) -> None:
     results = fit_many([Job(*job) for job, _ in waiting], waiting[0][1]) if waiting else []
     for estimator, result in zip(estimators, results, strict=True):
         estimator.result_, estimator.waits = result, False
-
-
-def _weight_of(sample_weight, X) -> np.ndarray | None:
-    return None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
 
 
 def optimisation_of(estimator):

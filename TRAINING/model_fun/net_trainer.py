@@ -16,15 +16,6 @@ class NetTrainer(Trainer):
     symbols_per_batch = 32
     _waits = False  # whether its net is to train together with others
 
-    @property
-    def model(self) -> TableNet:
-        """The scikit-learn estimator, after training (an artifact restores the net only)."""
-        if not hasattr(self, "_estimator"):
-            raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
-            )
-        return self._estimator
-
     def fit_many(self, datasets: Sequence[tuple[Dataset, Dataset | None]]) -> list[Trainer | BarzooError]:
         """As `Trainer.fit_many`, in one program, see `TRAINING.neural.fit_many`."""
         outcomes: list[Trainer | BarzooError] = []

@@ -39,12 +39,6 @@ class RewardBasedTrainer(Trainer):
     allows_nan = True
     predicts_position = True
 
-    @property
-    def model(self) -> RewardWeighted:
-        """The scikit-learn estimator."""
-        self._check_trained()
-        return self._estimator
-
     def predict_position(self, X: pd.DataFrame) -> np.ndarray:
         """(n,) positions in [-1, 1]; of a peak or a valley from none to a whole one on its side."""
         self._check_trained()

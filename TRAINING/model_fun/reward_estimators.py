@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 
 from DATA_PROCESSING.compiled import compiled
+from TRAINING.model_fun.estimators import TableEstimator, TwoClassEstimator
+from TRAINING.model_fun.robust_linear import multiply_rows
 
 _BOUND = 3.0  # standard deviations that a feature is cut at: one wild bar must not drive the policy
 _ACTIONS = np.linspace(-1.0, 1.0, 21)  # the positions that are tried on each row
@@ -17,7 +18,7 @@ _STEP = _ACTIONS[1] - _ACTIONS[0]
 _HALVINGS = 35  # of the interval that the temperature is sought in
 
 
-class RewardWeighted(BaseEstimator):
+class RewardWeighted(TableEstimator):
     """What classifier and regressor share: a Gaussian policy whose mean is linear in the standardised features.
 
     Each round weighs the positions of a grid by how likely the policy takes them, times ``exp(reward / temperature)``,
@@ -48,11 +49,6 @@ class RewardWeighted(BaseEstimator):
         self.iterations = iterations
         self.smallest_position = smallest_position
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     @property
     def feature_importances_(self) -> np.ndarray:
         """(features,) share of each in the sizes of the slopes of standardised features; NaN where all are 0."""
@@ -65,7 +61,7 @@ class RewardWeighted(BaseEstimator):
         return self._positions(self._standardise(X))
 
     def _positions(self, Z) -> np.ndarray:
-        position = np.clip(_multiply(Z, self.slopes_) + self.intercept_, -1.0, 1.0)
+        position = np.clip(multiply_rows(Z, self.slopes_[:, None])[:, 0] + self.intercept_, -1.0, 1.0)
         return np.where(np.abs(position) < self.smallest_position, 0.0, position)
 
     def _learn(self, X, gain, sample_weight, X_val, gain_val):
@@ -108,16 +104,8 @@ class RewardWeighted(BaseEstimator):
         Z = (np.asarray(X, dtype=np.float64) - self.centre_) / self.scale_
         return np.ascontiguousarray(np.nan_to_num(np.clip(Z, -_BOUND, _BOUND), copy=False, nan=0.0))
 
-    def _check(self, X, y, sample_weight, **checks):
-        X, y = validate_data(self, X, y, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", **checks)
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        return X, y, weight
-
     def _answer(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        return self.positions(
-            validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
-        )
+        return self.positions(self._validate_later(X))
 
 
 class RewardRegressor(RegressorMixin, RewardWeighted):
@@ -130,7 +118,7 @@ class RewardRegressor(RegressorMixin, RewardWeighted):
 
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None):
         """Fit; ``X_val`` and ``y_val`` are rows whose regret is kept."""
-        X, y, weight = self._check(X, y, sample_weight, y_numeric=True)
+        X, y, weight = self._validate_weighted(X, y, sample_weight, y_numeric=True)
         return self._learn(X, y.astype(float), weight, X_val, y_val)
 
     def predict(self, X) -> np.ndarray:
@@ -138,43 +126,24 @@ class RewardRegressor(RegressorMixin, RewardWeighted):
         return self._answer(X)
 
 
-class RewardClassifier(ClassifierMixin, RewardWeighted):
+class RewardClassifier(TwoClassEstimator, RewardWeighted):
     """Positions for two classes: the second one is a gain as far as it is more often than usual.
 
     A position of 1 gains ``1 - share`` on a row of the second class and loses its ``share`` among the training rows on
     one of the first. What stands for a probability is that share, moved towards 1 or 0 by the position.
     """
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
-
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None):
         """Fit; ``X_val`` and ``y_val`` are rows whose regret is kept."""
-        X, y, weight = self._check(X, y, sample_weight)
-        check_classification_targets(y)
-        classes = np.unique(y)
-        if len(classes) > 2:
-            kind = type_of_target(y)
-            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
-        if len(classes) < 2:
-            raise ValueError(f"RewardClassifier needs two classes; the data has one class, {classes[0]!r}")
-        self.classes_ = classes
-        second = (y == classes[1]).astype(float)
+        X, y, weight = self._validate_weighted(X, y, sample_weight)
+        self._take_classes(y)
+        second = (y == self.classes_[1]).astype(float)
         self.share_ = float(np.average(second, weights=weight))
-        gain_val = None if y_val is None else (np.asarray(y_val) == classes[1]) - self.share_
+        gain_val = None if y_val is None else (np.asarray(y_val) == self.classes_[1]) - self.share_
         return self._learn(X, second - self.share_, weight, X_val, gain_val)
 
-    def predict_proba(self, X) -> np.ndarray:
-        """(n, 2) in the order of ``classes_``."""
-        likely = moved(self._answer(X), self.share_)
-        return np.column_stack([1 - likely, likely])
-
-    def predict(self, X) -> np.ndarray:
-        """(n,) classes."""
-        likely = moved(self._answer(X), self.share_) > 0.5
-        return self.classes_[likely.astype(int)]
+    def _probability(self, X) -> np.ndarray:
+        return moved(self._answer(X), self.share_)
 
 
 def moved(position: np.ndarray, share: float) -> np.ndarray:
@@ -232,13 +201,3 @@ def _expect(gain, mean, deviation, actions, cost, temperature):
         spread[row] = max(second / weights - chosen[row] ** 2, 0.0)
         effective[row] = weights * weights / squares / likely
     return chosen, spread, effective
-
-
-@compiled
-def _multiply(Z, slopes):
-    """(n,) sums over the columns in one order, so that a row gives the same bits alone as among others."""
-    product = np.zeros(Z.shape[0])
-    for row in range(Z.shape[0]):
-        for column in range(Z.shape[1]):
-            product[row] += Z[row, column] * slopes[column]
-    return product

@@ -7,13 +7,11 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import RegressorMixin
 
 from CONFIG.errors import DataError
 from TRAINING.model_fun.context import symbols_and_times
+from TRAINING.model_fun.estimators import TwoClassEstimator
 from TRAINING.model_fun.net_estimators import TableNet, optimisation_of, seed_of
 
 _EXPLAINED_WINDOWS = 128  # training windows that importance is measured on
@@ -195,12 +193,11 @@ class SequenceNet(TableNet):
         return table, torch.from_numpy(runs.starts)
 
     def _answer(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        values = validate_data(self, X, dtype=[np.float32, np.float64], ensure_all_finite="allow-nan", reset=False)
+        values = self._validate_later(X)
         return answer(self.net_, X, values, self.window, self.longest_gap, self.n_jobs)
 
     def _check(self, X, y, sample_weight, **checks):
-        return self._check_data(X, y, sample_weight, ensure_min_samples=self.window, **checks)
+        return self._validate_weighted(X, y, sample_weight, ensure_min_samples=self.window, **checks)
 
 
 class SequenceRegressor(RegressorMixin, SequenceNet):
@@ -220,44 +217,21 @@ class SequenceRegressor(RegressorMixin, SequenceNet):
         return self._answer(X)[:, 0]
 
 
-class SequenceClassifier(ClassifierMixin, SequenceNet):
+class SequenceClassifier(TwoClassEstimator, SequenceNet):
     """A net on windows of two classes."""
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None):
         """Fit; ``X_val`` and ``y_val`` are rows for early stopping, missing where a row is only looked back at."""
         from TRAINING.neural.nets import Head
 
         values, y, weight = self._check(X, y, sample_weight)
-        check_classification_targets(y)
-        if type_of_target(y) != "binary":
-            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
-        encoder = LabelEncoder().fit(y)
-        self.classes_ = encoder.classes_
-        if len(self.classes_) < 2:
-            raise ValueError(f"SequenceClassifier needs two classes; the data has one class, {self.classes_[0]!r}")
-        later = None
-        if X_val is not None:
-            known = pd.notna(y_val)
-            codes = np.full(len(known), np.nan)
-            codes[known] = encoder.transform(np.asarray(y_val)[known])
-            later = (X_val, codes)
-        self._learn_windows(X, values, encoder.transform(y), Head("y", "binary"), weight, later)
+        self._take_classes(y)
+        later = None if X_val is None else (X_val, self._codes(y_val))
+        self._learn_windows(X, values, self._codes(y), Head("y", "binary"), weight, later)
         return self
 
-    def predict_proba(self, X) -> np.ndarray:
-        """(n, 2) probabilities, in the order of ``classes_``."""
-        probability = self._answer(X)[:, 0]
-        return np.column_stack([1 - probability, probability])
-
-    def predict(self, X) -> np.ndarray:
-        """(n,) classes."""
-        likely = self.predict_proba(X)[:, 1] > 0.5
-        return self.classes_[likely.astype(int)]
+    def _probability(self, X) -> np.ndarray:
+        return self._answer(X)[:, 0]
 
 
 def gather(values, ends, starts, window: int) -> np.ndarray:

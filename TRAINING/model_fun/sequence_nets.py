@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.config_loader import check_model_config
-from CONFIG.errors import BarzooError
 from TRAINING.model_fun.base import Trainer, as_floats
-from TRAINING.model_fun.sequence_estimators import SequenceClassifier, SequenceNet, SequenceRegressor, answer
+from TRAINING.model_fun.context import without_context
+from TRAINING.model_fun.sequence_estimators import SequenceClassifier, SequenceRegressor, answer
 
 _FEWEST_ROWS = 10  # below, a scale and a loss say nothing
 _TRAINING = (
@@ -37,15 +37,6 @@ class SequenceTrainer(Trainer):
         config = self.config if "window" in self.config else check_model_config(self.name, self.config)
         return config["window"] - 1
 
-    @property
-    def model(self) -> SequenceNet:
-        """The scikit-learn estimator, after training (an artifact restores the net only)."""
-        if not hasattr(self, "_estimator"):
-            raise BarzooError(
-                f"{self.name}: no estimator; it exists after train, not in a model loaded from an artifact"
-            )
-        return self._estimator
-
     def _minimum_rows(self, y: np.ndarray) -> float:
         return max(_FEWEST_ROWS, self.config["window"])
 
@@ -60,11 +51,7 @@ class SequenceTrainer(Trainer):
         estimator.folder = self.folder
         if self.lean and not config["early_stopping_rounds"]:
             X_val = y_val = None
-        weight = None if rows is None else rows.sample_weight
-        known = ~np.isnan(y)
-        if not known.all():  # a weight of 0 tells the estimator what has no label
-            weight = np.where(known, 1.0 if weight is None else weight, 0.0)
-            y = np.where(known, y, y[known][0])
+        y, weight = without_context(y, None if rows is None else rows.sample_weight)
         estimator.fit(X, y.astype(np.int64) if self.task == "binary" else y, weight, X_val, y_val)
         result = estimator.result_
         self._estimator, self._net, self._shape = estimator, estimator.net_, estimator.shape_

@@ -10,10 +10,11 @@ from CONFIG.config_loader import load_model_config
 from CONFIG.errors import ConfigError
 from TRAINING.artifacts import load_artifact, save_artifact
 from TRAINING.model_fun import ChangePointTrainer
-from TRAINING.model_fun.change_detection import Runs, segments
+from TRAINING.model_fun.change_detection import segments
 from TRAINING.model_fun.change_point_estimators import ChangePointClassifier, ChangePointRegressor
 from TRAINING.model_fun.change_point_kernels import detect_changes, student_constants
 from TRAINING.model_fun.context import predict_with_context
+from TRAINING.model_fun.series import SeriesOfRows
 
 SINCE, CHANGED = "regime_bars_since_change", "regime_change_probability"
 QUICK = {"longest_run": 5, "n_estimators": 30, "learning_rate": 0.3, "min_data_in_leaf": 2, "reg_lambda": 0.1}
@@ -282,7 +283,7 @@ def test_labels_of_context_are_not_learnt_and_its_features_are() -> None:
 def test_symbols_are_series_of_their_own() -> None:
     X, _ = panel("AB", 4)
     shuffled = X.iloc[[5, 0, 7, 2, 1, 4, 3, 6]]
-    runs = Runs.of(shuffled, 8)
+    runs = SeriesOfRows.of(shuffled, 8)
     assert shuffled.iloc[runs.order].index.equals(X.index)
     assert runs.first.tolist() == [0] * 4 + [4] * 4
     assert runs.parts() == [slice(0, 4), slice(4, 8)]
