@@ -1,11 +1,13 @@
 """Model and run configurations: strict YAML, checked against its own defaults, resolved into plain dictionaries.
 
-A model's file has the sections ``about``, ``default_variant``, ``defaults``, ``limits`` and ``variants``; a run topic's
-has ``about``, ``defaults`` and ``limits``. A user's file merges into the shipped one key by key, so it may be whole or
-hold only what it changes. Values resolve as defaults < variant < overrides. The shipped ``defaults`` are the schema:
-they name every key and set its type; every variant is checked, chosen or not.
+A model's file has the sections ``about``, ``default_variant``, ``defaults``, ``limits``, ``search`` and ``variants``; a
+run topic's has ``about``, ``defaults`` and ``limits``. A user's file merges into the shipped one key by key, so it may
+be whole or hold only what it changes: first the one in the user's own folder, ``model_config/<model>.yaml`` of
+``BARZOO_CONFIG_DIR``, then those that are given. Values resolve as defaults < variant < overrides. The shipped
+``defaults`` are the schema: they name every key and set its type; every variant is checked, chosen or not.
 
-Only this module reads the environment: ``<MODEL>_VARIANT`` and ``MODEL_VARIANT`` choose a variant, nothing else.
+Only this module reads the environment: ``<MODEL>_VARIANT`` and ``MODEL_VARIANT`` choose a variant, and
+``BARZOO_CONFIG_DIR`` says where the user's own folder is; nothing else.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from CONFIG.errors import ConfigError, did_you_mean
 from CONFIG.schema import Rule
+from CONFIG.search_space import Space
 from CONFIG.strict_yaml import KeyPath, Lines, read_yaml
 
 __all__ = [
@@ -33,10 +36,12 @@ __all__ = [
     "describe_model",
     "load_model_config",
     "load_run_config",
+    "load_search_space",
     "model_names",
     "resolve_model_config",
     "resolve_run_config",
     "run_topics",
+    "user_model_file",
 ]
 
 Kind = Literal["model", "run"]
@@ -46,7 +51,7 @@ logger = logging.getLogger("barzoo")
 
 # The sections of a file and how deep their mappings go: 0 is a value, 1 keys to values, 2 names to keys to values.
 _SECTIONS: dict[Kind, dict[str, int]] = {
-    "model": {"about": 1, "default_variant": 0, "defaults": 1, "limits": 1, "variants": 2},
+    "model": {"about": 1, "default_variant": 0, "defaults": 1, "limits": 1, "search": 1, "variants": 2},
     "run": {"about": 0, "defaults": 1, "limits": 1},
 }
 
@@ -85,6 +90,7 @@ class _Config:
     rules: dict[str, Rule]
     defaults: dict[str, _Setting]
     variants: dict[str, dict[str, _Setting]]
+    search: dict[str, _Setting]  # as written: checked when asked for, since limits of the user's may be narrower
 
 
 def model_names() -> tuple[str, ...]:
@@ -134,6 +140,33 @@ def load_model_config(
     return resolve_model_config(name, variant, overrides, files).values
 
 
+def load_search_space(name: str, files: Files = ()) -> dict[str, Space]:
+    """Return where each key of a model is searched, from its section ``search``; empty where it has none.
+
+    A user's space of a key takes the place of the shipped one; ``null`` leaves the key out of the search.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`load_model_config`, and for a space that is malformed or outside the limits of its key.
+    """
+    config, faults = _config("model", name, files), []
+    spaces = {key: setting for key, setting in config.search.items() if setting.value is not None}
+    readers = {key: partial(Space.of, rule) for key, rule in config.rules.items()}
+    found = _values(_converted(name, spaces, readers, faults))
+    _raise_all(faults)
+    return found
+
+
+def user_model_file(name: str) -> Path:
+    """Return where the user's own configuration of a model is looked for, there or not.
+
+    That is ``model_config/<name>.yaml`` in the folder ``BARZOO_CONFIG_DIR``, ``~/.config/barzoo`` by default.
+    """
+    folder = os.environ.get("BARZOO_CONFIG_DIR")
+    return (Path(folder) if folder else Path.home() / ".config" / "barzoo") / "model_config" / f"{name}.yaml"
+
+
 def load_run_config(topic: str, overrides: Mapping[str, Any] | None = None, files: Files = ()) -> dict[str, Any]:
     """Return a run configuration, one of :func:`run_topics`, as :func:`load_model_config` does a model's."""
     return resolve_run_config(topic, overrides, files).values
@@ -162,7 +195,8 @@ def resolve_run_config(topic: str, overrides: Mapping[str, Any] | None = None, f
 
 def check_model_config(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Complete a partial configuration from the model's shipped defaults and check it; no variant, no environment."""
-    return _resolved(name, None, _config("model", name, ()), config, "config").values
+    _check_name("model", name)
+    return _resolved(name, None, _shipped_config("model", name), config, "config").values
 
 
 def _resolved(
@@ -205,11 +239,17 @@ def _names(kind: Kind) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in Path(__file__).parent.glob(f"{kind}_config/*.yaml")))
 
 
-def _config(kind: Kind, name: str, files: Files) -> _Config:
+def _check_name(kind: Kind, name: str) -> None:
     if name not in _names(kind):
         what = "model" if kind == "model" else "run topic"
         raise ConfigError(f"unknown {what} {name!r}{did_you_mean(name, _names(kind))}")
+
+
+def _config(kind: Kind, name: str, files: Files) -> _Config:
+    _check_name(kind, name)
     own = [file for file in files if config_file_target(file) == name]
+    if kind == "model" and user_model_file(name).exists():
+        own.insert(0, user_model_file(name))
     return _merged_config(kind, name, own) if own else _shipped_config(kind, name)
 
 
@@ -242,7 +282,8 @@ def _merged_config(kind: Kind, name: str, files: Files) -> _Config:
         header = {"default_variant": sections["default_variant"]}
         header = _fitted(name, header, {"default_variant": one_of_them}, faults)
     _raise_all(faults)
-    return _Config(_values(about), _values(header).get("default_variant"), rules, defaults, variants)
+    chosen = _values(header).get("default_variant")
+    return _Config(_values(about), chosen, rules, defaults, variants, sections.get("search", {}))
 
 
 def _sections(kind: Kind, data: dict[str, Any], lines: Lines, source: str, faults: list[str]) -> dict[str, Any]:

@@ -99,6 +99,8 @@ class Rule:
             if not isinstance(value, dict):
                 raise ConfigError(f"expected keys and values, got {reprlib.repr(value)}")
             return {key: self._fit_item(item) for key, item in value.items()}
+        if isinstance(value, Real):  # one number is a list of one
+            value = [value]
         if not isinstance(value, list | tuple):
             raise ConfigError(f"expected a list, got {reprlib.repr(value)}")
         return [self._fit_item(item) for item in value]

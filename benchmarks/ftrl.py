@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from river import linear_model, optim, preprocessing
 
-from TRAINING.model_fun.ftrl_estimators import OnlineModel
+from TRAINING.model_fun.linear.ftrl_estimators import OnlineModel
 
 ALPHA, BETA, L1, L2 = 0.05, 1.0, 1.0, 1.0
 

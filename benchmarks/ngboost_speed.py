@@ -14,10 +14,10 @@ import numpy as np
 from ngboost import NGBRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from TRAINING.model_fun.distributions import crps_normal
-from TRAINING.model_fun.histogram_trees import Quantiser
-from TRAINING.model_fun.natural_boosting_engine import HistogramTree
-from TRAINING.model_fun.natural_boosting_estimators import NaturalBoostingRegressor
+from TRAINING.model_fun.boosting.distributions import crps_normal
+from TRAINING.model_fun.boosting.histogram_trees import Quantiser
+from TRAINING.model_fun.boosting.natural_engine import HistogramTree
+from TRAINING.model_fun.boosting.natural_estimators import NaturalBoostingRegressor
 
 LEARNING_RATE, DEPTH = 0.01, 3
 HALF = {"minibatch_frac": 0.5, "col_sample": 0.5}

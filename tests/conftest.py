@@ -65,11 +65,12 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's own variables do not reach the tests."""
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The user's own variables, and configuration, do not reach the tests."""
     for name in list(os.environ):
         if name.endswith("_VARIANT") or name.startswith("BARZOO_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("BARZOO_CONFIG_DIR", str(tmp_path_factory.getbasetemp() / "no-config"))
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ LEVELS = {
     "TRAINING.walkforward": 7,
     "TRAINING.phases": 8,
     "TRAINING.research": 9,
+    "TRAINING.search": 9,
     "TRAINING.cli": 10,
     "TRAINING.EXPERIMENTS": 11,
     "TRAINING.__main__": 11,

@@ -11,7 +11,7 @@ import traceback
 import typer
 
 from CONFIG.errors import BarzooError
-from TRAINING.cli import audit, config, data, models, predict, report, rerun, train, walkforward
+from TRAINING.cli import audit, config, data, explain, models, predict, report, rerun, select, train, tune, walkforward
 from TRAINING.cli.terminal import first_of_kind
 
 app = typer.Typer(
@@ -26,8 +26,11 @@ app = typer.Typer(
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("walkforward", epilog=walkforward.EXAMPLES)(walkforward.walkforward)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("select", epilog=select.EXAMPLES)(select.select)
+app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
 app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
 app.command("rerun", epilog=rerun.EXAMPLES)(rerun.rerun)
+app.command("tune", epilog=tune.EXAMPLES)(tune.tune)
 app.command("models")(models.models)
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")

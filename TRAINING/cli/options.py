@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from CONFIG.config_loader import model_names
@@ -13,6 +15,9 @@ FEATURES = typer.Option(
 )  # fmt: skip
 FEATURES_FROM = typer.Option(
     None, help="Python file with features of your own, audited on the bars before use."
+)  # fmt: skip
+FEATURES_FILE = typer.Option(
+    None, help="Text file of the features to use, a column a line, as `barzoo select` writes. [default: all]"
 )  # fmt: skip
 
 
@@ -30,6 +35,13 @@ def feature_overrides(features: str | None, features_from: str | None) -> dict[s
     """What `FEATURES` and `FEATURES_FROM` set in the run config ``features``."""
     given = {"set": features, "features_from": features_from}
     return {key: value for key, value in given.items() if value is not None}
+
+
+def listed_features(path: Path | None) -> list[str] | None:
+    """The names in `FEATURES_FILE`, ``None`` where it was not given."""
+    from DATA_PROCESSING.feature_list import read_feature_list
+
+    return None if path is None else read_feature_list(path)
 
 
 def complete_models(incomplete: str) -> list[str]:

@@ -13,7 +13,15 @@ from pathlib import Path
 
 import typer
 
-from TRAINING.cli.options import FEATURES, FEATURES_FROM, complete_models, feature_overrides, names
+from TRAINING.cli.options import (
+    FEATURES,
+    FEATURES_FILE,
+    FEATURES_FROM,
+    complete_models,
+    feature_overrides,
+    listed_features,
+    names,
+)
 from TRAINING.cli.terminal import console, make_table, progress
 
 EXAMPLES = (
@@ -44,6 +52,7 @@ def train(
     symbols: str = typer.Option(None, help="Symbols, A,B. [default: all]"),
     features: str = FEATURES,
     features_from: str = FEATURES_FROM,
+    features_file: Path = FEATURES_FILE,
     target: str = typer.Option(None, help="One target column. [default: y_will_peak and fwd_ret_5]"),
     latent_dim: int = typer.Option(None, min=1, help="Latents, of --phase features. [default: the model's]"),
     jobs: int = typer.Option(None, min=1, help="Models trained at once, one thread each. [default: the cores]"),
@@ -65,7 +74,7 @@ def train(
     from TRAINING.phases.plan import Request, make_plan, resolve_models
 
     request = Request(phase, input_dir, names(models, "--models"), names(symbols, "--symbols"), target, variant,
-                      tuple(config), seed, latent_dim, fast_dev_run)  # fmt: skip
+                      tuple(config), seed, latent_dim, fast_dev_run, listed_features(features_file))  # fmt: skip
     if phase == "features":
         from TRAINING.cli.features import make_features
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import typer
 
-from TRAINING.cli.options import FEATURES, FEATURES_FROM, complete_models, feature_overrides, names
+from TRAINING.cli.options import (
+    FEATURES,
+    FEATURES_FILE,
+    FEATURES_FROM,
+    complete_models,
+    feature_overrides,
+    listed_features,
+    names,
+)
 from TRAINING.cli.terminal import console, make_table, progress
 from TRAINING.cli.train import NO_LAG, stop_on_interrupt, workers
 
@@ -33,6 +41,7 @@ def walkforward(
     symbols: str = typer.Option(None, help="Symbols, A,B. [default: all]"),
     features: str = FEATURES,
     features_from: str = FEATURES_FROM,
+    features_file: Path = FEATURES_FILE,
     config: list[Path] = typer.Option([], help="A model's YAML or a run config; repeatable."),
     variant: str = typer.Option(None, help="Variant of every model. [default: MODEL_VARIANT, else the model's own]"),
     seed: int = typer.Option(None, min=0, help="Random seed of every model. [default: the config's]"),
@@ -50,7 +59,7 @@ def walkforward(
     from TRAINING.phases.plan import Request
 
     request = Request("walkforward", source, names(models, "--models"), names(symbols, "--symbols"), None, variant,
-                      tuple(config), seed)  # fmt: skip
+                      tuple(config), seed, features=listed_features(features_file))  # fmt: skip
     days = {"train_days": train_days, "test_days": test_days, "step_days": step_days, "mode": mode, "scope": scope}
     walk(
         request,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -73,3 +74,8 @@ class TwoClassEstimator(ClassifierMixin):
         codes = np.full(len(known), np.nan)
         codes[known] = encoder.transform(np.asarray(y)[known])
         return codes
+
+
+def seed_of(random_state) -> int:
+    """A seed of what scikit-learn takes for one."""
+    return random_state if isinstance(random_state, int) else int(check_random_state(random_state).randint(2**31))

@@ -9,7 +9,7 @@ whose labels are known before the block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -62,21 +62,12 @@ def predict_out_of_fold(
     DataError
         Fewer sessions than parts, or a block whose model cannot be trained; the message names the block.
     """
-    if blocks < 1:
-        raise ConfigError(f"out of fold: blocks must be at least 1, got {blocks}")
     sessions, label_sessions = label_times(X, rows, [y.name])
-    distinct = np.unique(sessions)
-    if len(distinct) <= blocks:
-        raise DataError(
-            f"out of fold: {blocks} blocks and the rows before them need at least {blocks + 1} sessions, the training "
-            f"rows have {len(distinct)}; give more sessions or fewer blocks"
-        )
     data, labelled = Dataset(X, y, rows or RowInfo(np.full(len(X), _NEVER))), y.notna().to_numpy()
     fraction = load_run_config("split")["early_stopping"]
     prediction = np.full(len(X), np.nan)
-    for number, block in enumerate(np.array_split(distinct, blocks + 1)[1:], start=1):
-        known = np.flatnonzero(labelled & (sessions < block[0]) & (label_sessions < block[0]))
-        inside = (sessions >= block[0]) & (sessions <= block[-1])
+    for number, (before, inside) in enumerate(cut_blocks(sessions, label_sessions, blocks), start=1):
+        known = np.flatnonzero(labelled & before)
         try:
             head, tail = purged_tail(sessions[known], label_sessions[known], fraction)
             fit, stop = known[head], known[tail]
@@ -85,11 +76,48 @@ def predict_out_of_fold(
             trainer.train(learnt.X, learnt.y, later.X, later.y, rows=None if rows is None else learnt.rows)
         except DataError as error:
             raise DataError(
-                f"out of fold: block {number} of {blocks}, from {block[0]} on, has {len(known)} rows with a known "
-                f"label before it: {error}"
+                f"out of fold: block {number} of {blocks}, from {sessions[inside].min()} on, has {len(known)} rows "
+                f"with a known label before it: {error}"
             ) from error
         prediction[inside] = predict_with_context(trainer, X, np.flatnonzero(inside))
     return prediction
+
+
+def cut_blocks(
+    sessions: np.ndarray, label_sessions: np.ndarray, blocks: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Cut rows into ``blocks`` blocks behind a first part, of equally many sessions each.
+
+    Parameters
+    ----------
+    sessions, label_sessions : (n,) datetime64[D]
+        As `label_times` gives them.
+    blocks : int
+        At least 1.
+
+    Yields
+    ------
+    before, inside : (n,) bool
+        Rows before a block whose label is known before it, and the block's own rows; the earliest block comes first.
+
+    Raises
+    ------
+    ConfigError
+        Less than one block.
+    DataError
+        Fewer sessions than parts.
+    """
+    if blocks < 1:
+        raise ConfigError(f"out of fold: blocks must be at least 1, got {blocks}")
+    distinct = np.unique(sessions)
+    if len(distinct) <= blocks:
+        raise DataError(
+            f"out of fold: {blocks} blocks and the rows before them need at least {blocks + 1} sessions, the training "
+            f"rows have {len(distinct)}; give more sessions or fewer blocks"
+        )
+    for block in np.array_split(distinct, blocks + 1)[1:]:
+        before = (sessions < block[0]) & (label_sessions < block[0])
+        yield before, (sessions >= block[0]) & (sessions <= block[-1])
 
 
 def hold_out_tail(X: pd.DataFrame, rows: RowInfo | None, targets: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -7,21 +7,23 @@ from importlib import import_module
 from CONFIG.errors import ConfigError, did_you_mean
 
 MODELS = {
-    "change_point": "TRAINING.model_fun.change_point:ChangePointTrainer",
-    "cnn1d": "TRAINING.model_fun.sequence_nets:CNN1DTrainer",
-    "ftrl_proximal": "TRAINING.model_fun.ftrl:FTRLProximalTrainer",
-    "gan": "TRAINING.model_fun.generative:GANTrainer",
-    "gmm_regime": "TRAINING.model_fun.gmm_regime:GMMRegimeTrainer",
-    "lightgbm": "TRAINING.model_fun.boosting:LightGBMTrainer",
-    "lstm": "TRAINING.model_fun.sequence_nets:LSTMTrainer",
-    "meta_learning": "TRAINING.model_fun.meta_learning:MetaLearningTrainer",
-    "mlp": "TRAINING.model_fun.tabular_nets:MLPTrainer",
-    "multi_task": "TRAINING.model_fun.tabular_nets:MultiTaskTrainer",
-    "ngboost": "TRAINING.model_fun.natural_boosting:NGBoostTrainer",
-    "reward_based": "TRAINING.model_fun.reward:RewardBasedTrainer",
-    "transformer": "TRAINING.model_fun.sequence_nets:TransformerTrainer",
-    "vae": "TRAINING.model_fun.generative:VAETrainer",
-    "xgboost": "TRAINING.model_fun.boosting:XGBoostTrainer",
+    "change_point": "TRAINING.model_fun.regimes.change_point:ChangePointTrainer",
+    "cnn1d": "TRAINING.model_fun.nets.sequence:CNN1DTrainer",
+    "ensemble": "TRAINING.model_fun.ensemble.ensemble:EnsembleTrainer",
+    "ftrl_proximal": "TRAINING.model_fun.linear.ftrl:FTRLProximalTrainer",
+    "gan": "TRAINING.model_fun.nets.generative:GANTrainer",
+    "gmm_regime": "TRAINING.model_fun.regimes.gmm:GMMRegimeTrainer",
+    "lightgbm": "TRAINING.model_fun.boosting.boosters:LightGBMTrainer",
+    "lstm": "TRAINING.model_fun.nets.sequence:LSTMTrainer",
+    "meta_learning": "TRAINING.model_fun.nets.meta_learning:MetaLearningTrainer",
+    "mlp": "TRAINING.model_fun.nets.tabular:MLPTrainer",
+    "multi_task": "TRAINING.model_fun.nets.tabular:MultiTaskTrainer",
+    "ngboost": "TRAINING.model_fun.boosting.natural:NGBoostTrainer",
+    "quantile_lightgbm": "TRAINING.model_fun.boosting.quantile:QuantileLightGBMTrainer",
+    "reward_based": "TRAINING.model_fun.linear.reward:RewardBasedTrainer",
+    "transformer": "TRAINING.model_fun.nets.sequence:TransformerTrainer",
+    "vae": "TRAINING.model_fun.nets.generative:VAETrainer",
+    "xgboost": "TRAINING.model_fun.boosting.boosters:XGBoostTrainer",
 }
 
 

@@ -45,6 +45,36 @@ class RobustScale:
         return np.ascontiguousarray(np.nan_to_num(self.apply(rows), nan=0.0))
 
 
+@dataclass(frozen=True, eq=False)
+class LinearModel:
+    """A ridge or logistic regression on robust standard deviations, the median where a value is missing.
+
+    Attributes
+    ----------
+    scale : RobustScale
+    coefficients : (features + 1,)
+        The intercept comes last.
+    """
+
+    scale: RobustScale
+    coefficients: np.ndarray
+
+    @classmethod
+    def learn(cls, X: np.ndarray, y: np.ndarray, weight: np.ndarray, penalty: float, binary: bool) -> LinearModel:
+        """See `fit_linear`."""
+        scale = RobustScale.learn(X)
+        return cls(scale, fit_linear(scale.impute(X), y, weight, penalty, binary))
+
+    def scores(self, X: np.ndarray) -> np.ndarray:
+        """(n,) values, or log-odds of classes."""
+        slopes = self.coefficients[:-1, None]
+        return multiply_rows(self.scale.impute(X), slopes)[:, 0] + self.coefficients[-1]
+
+    def importance(self) -> np.ndarray:
+        """(features,) absolute coefficients."""
+        return np.abs(self.coefficients[:-1])
+
+
 def fit_linear(rows: np.ndarray, y: np.ndarray, weight: np.ndarray, penalty: float, binary: bool) -> np.ndarray:
     """Coefficients of a weighted ridge or, of classes 0 and 1, logistic regression with an L2 penalty.
 

@@ -109,7 +109,7 @@ def open_run(folder: str | Path) -> FinishedRun:
     Raises
     ------
     ConfigError
-        There is no run, or one that only makes features.
+        There is no run, or one that only makes features or searches settings.
     IntegrityError
         It was edited, did not come to its end, or was made before runs said all that is needed here.
     """
@@ -118,13 +118,13 @@ def open_run(folder: str | Path) -> FinishedRun:
         there = "no run folder, it has no manifest.json" if folder.is_dir() else "there is no such folder"
         raise ConfigError(f"{folder}: {there}; name the folder of a run, such as runs/core-0123456789")
     manifest, _ = read_sealed(folder)
+    if manifest.get("phase") in ("features", "tune"):
+        raise ConfigError(f"{folder}: a {manifest['phase']} run, which has no predictions to repeat or compare")
     missing = [name for name in _NEEDED if name not in manifest]
     if missing:
         raise IntegrityError(
             f"{folder / NAME}: does not say {missing[0]!r}; not a run's, or an older barzoo's: run it again"
         )
-    if manifest["phase"] == "features":
-        raise ConfigError(f"{folder}: a features run, which makes tables and has no results to repeat or compare")
     try:
         board = pd.read_csv(folder / "leaderboard.csv", keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:

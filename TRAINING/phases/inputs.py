@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -63,6 +63,7 @@ class Inputs:
     quality: pd.DataFrame
     builder: labeled.TableBuilder | None = None
     settings: dict[str, dict] = field(default_factory=dict)
+    chosen: tuple[str, ...] = ()  # the features of `only`; empty where all are seen
 
     @property
     def kind(self) -> str:
@@ -87,8 +88,29 @@ class Inputs:
         """A symbol's labeled table, from its file; bars are labeled in ``folder`` (``None``: in memory, now)."""
         about = self.symbols[symbol]
         if about.path is None and folder is None:
-            return self.builder.table(symbol)
-        return read_labeled(about.path or labeled.table_path(folder, symbol), about.fingerprint)
+            table = self.builder.table(symbol)
+        else:
+            table = read_labeled(about.path or labeled.table_path(folder, symbol), about.fingerprint)
+        return table.drop(columns=set(feature_columns(table.columns)) - set(self.chosen)) if self.chosen else table
+
+    def only(self, features: Sequence[str]) -> Inputs:
+        """The same with these features alone, in the order of the tables; files of tables keep all.
+
+        Raises
+        ------
+        ConfigError
+            A table has no such feature.
+        """
+        chosen, symbols = set(features), {}
+        for symbol, about in self.symbols.items():
+            for name in features:
+                if name not in about.features:
+                    near = did_you_mean(name, about.features)
+                    raise ConfigError(f"{self.source}: the table of {symbol} has no feature {name!r}{near}")
+            hidden = set(about.features) - chosen
+            kept = tuple(column for column in about.columns if column not in hidden)
+            symbols[symbol] = replace(about, columns=kept)
+        return replace(self, symbols=symbols, chosen=tuple(features))
 
 
 @lru_cache(maxsize=8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from TRAINING.phases.inputs import Inputs, SymbolInput
 from TRAINING.runs.manifest import digest, environment
 
 PHASES = ("features", "core", "sequential", "walkforward")
+CHOSEN = "chosen"  # among a run's settings, the features that its models see
 BASELINES = "baselines"  # the model name of the units that hold a symbol's baselines
 
 
@@ -39,6 +40,8 @@ class Request:
         Latents, of the phase ``features``.
     fast_dev_run : bool
         The first symbol that can be trained only, one epoch or tree of each model: does it run at all?
+    features : list of str, optional
+        The features that models and baselines see; all by default.
     """
 
     phase: str = "core"
@@ -51,6 +54,7 @@ class Request:
     seed: int | None = None
     latent_dim: int | None = None
     fast_dev_run: bool = False
+    features: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,8 @@ def _check_options(request: Request) -> None:
         raise ConfigError(f"--phase features learns without a target; got --target {request.target}, leave it out")
     if request.phase != "features" and request.latent_dim is not None:
         raise ConfigError(f"--latent-dim is of --phase features; got --phase {request.phase}")
+    if request.phase == "features" and request.features is not None:
+        raise ConfigError("--features-file is of the phases that predict; --phase features learns all features")
     if request.fast_dev_run and request.phase not in ("core", "sequential"):
         raise ConfigError(f"--fast-dev-run is of --phase core and sequential; got --phase {request.phase}")
 
@@ -214,6 +220,7 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
         Too few sessions to split.
     """
     models = resolve_models(request)
+    inputs = chosen_features(request, inputs)
     settings = {topic: load_run_config(topic, files=request.files) for topic in ("split", "backtest", "phases")}
     if settings["backtest"]["rule"] == "rank":
         raise ConfigError(
@@ -266,6 +273,20 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
         first = next((unit.symbol for unit in units if not unit.skip), None)
         units = [unit for unit in units if unit.symbol == first] if first else units
     return Plan(request.phase, inputs, models, settings, targets, validation_start, test_start, units)
+
+
+def chosen_features(request: Request, inputs: Inputs) -> Inputs:
+    """The inputs with the features of a request; its settings name them, so that a run can be repeated.
+
+    Raises
+    ------
+    ConfigError
+        A table has no such feature.
+    """
+    if request.features is None:
+        return inputs
+    chosen = inputs.only(request.features)
+    return replace(chosen, settings=inputs.settings | {CHOSEN: {"features": sorted(request.features)}})
 
 
 def _check_horizons(about: SymbolInput, targets: list[str]) -> None:

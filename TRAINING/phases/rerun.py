@@ -16,7 +16,7 @@ from DATA_PROCESSING import labeled
 from DATA_PROCESSING.sources.storage import DATABASE
 from TRAINING.phases.finished import FinishedRun
 from TRAINING.phases.inputs import Inputs, open_inputs
-from TRAINING.phases.plan import Request, make_plan
+from TRAINING.phases.plan import CHOSEN, Request, make_plan
 from TRAINING.phases.run import Outcome, Progress, run_plan
 from TRAINING.phases.walkforward import WalkOutcome, make_walk_plan, run_walk
 
@@ -70,7 +70,8 @@ def repeat(
         files = _write_config(run, Path(papers))
         targets = run.manifest["targets"]
         target = targets[0] if len(targets) == 1 else None  # several of a core run come from phases.yaml
-        request = Request(run.phase, source, run.manifest["models"], None, target, _VARIANT, files)
+        chosen = run.manifest["config"].get(CHOSEN, {}).get("features")
+        request = Request(run.phase, source, run.manifest["models"], None, target, _VARIANT, files, features=chosen)
         inputs = _open(run, request, on_read)
         if run.phase == "walkforward":
             scopes = run.manifest["scopes"]

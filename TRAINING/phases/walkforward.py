@@ -18,7 +18,7 @@ from DATA_PROCESSING.labels import label_of
 from TRAINING import __version__
 from TRAINING.evaluation.sharpe import return_moments
 from TRAINING.phases.inputs import Inputs
-from TRAINING.phases.plan import Request, named_targets, resolve_models
+from TRAINING.phases.plan import Request, chosen_features, named_targets, resolve_models
 from TRAINING.phases.run import Progress, check_same_plan, full_disk_is_said, ledger_of, logged, write_papers
 from TRAINING.reports.leaderboard import complete, leaderboard_csv
 from TRAINING.reports.walkforward import write_report
@@ -141,6 +141,7 @@ def make_walk_plan(
         An unknown model, variant, target or setting.
     """
     models, given = resolve_models(request), dict(overrides or {})
+    inputs = chosen_features(request, inputs)
     scope = given.pop("scope", None)
     if scope is not None and scope not in SCOPES:
         raise ConfigError(f"--scope: {scope!r} is unknown{did_you_mean(str(scope), SCOPES)}")

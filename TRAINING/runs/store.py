@@ -16,7 +16,7 @@ _MARKER = ".barzoo"  # a folder without it is not a run's, whatever it holds
 _OURS = frozenset(
     ("units", "labeled", "folds", "results", "config.resolved.yaml", "env.json", "log.txt", "metrics.jsonl",
      "leaderboard.csv", "units.csv", "model", "report.html", "report.md", "report_tables", "summary.png", "audit.json",
-     "tensorboard", "mlflow.db", NAME)
+     "study.db", "study.db-journal", "trials.csv", "tensorboard", "mlflow.db", NAME)
 )  # fmt: skip
 
 

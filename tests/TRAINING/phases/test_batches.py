@@ -11,8 +11,8 @@ import pytest
 
 from CONFIG.errors import DataError
 from TRAINING.model_fun.base import Trainer
-from TRAINING.model_fun.net_trainer import NetTrainer
-from TRAINING.model_fun.tabular_nets import MLPTrainer
+from TRAINING.model_fun.nets.tabular import MLPTrainer
+from TRAINING.model_fun.nets.trainer import NetTrainer
 
 TARGET = "y_will_peak"
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from TRAINING.cli import app
-from TRAINING.model_fun import net_estimators
+from TRAINING.model_fun.nets import estimators
 from TRAINING.neural.checkpoints import SafetensorsIO
 
 TARGET = "fwd_ret_5"
@@ -19,9 +19,9 @@ TARGET = "fwd_ret_5"
 CUT = """
 import os, signal, sys
 from TRAINING.cli import main
-from TRAINING.model_fun import net_estimators
+from TRAINING.model_fun.nets import estimators
 from TRAINING.neural.fit import KeepBest
-net_estimators._CHECKPOINT_SECONDS = 0
+estimators._CHECKPOINT_SECONDS = 0
 write = KeepBest._write
 def cut(self, trainer):
     write(self, trainer)
@@ -36,7 +36,7 @@ main()
 def test_a_training_that_was_killed_goes_on(
     phase: str, model: str, bars_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(net_estimators, "_CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(estimators, "_CHECKPOINT_SECONDS", 0)
     config = tmp_path / "walkforward.yaml"
     config.write_text("defaults: {train_days: 300, test_days: 60, step_days: 60, min_train_samples: 200}\n")
     options = ["train", "--phase", phase, "--models", model, "--variant", "smoke", "--jobs", "1"]

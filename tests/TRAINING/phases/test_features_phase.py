@@ -165,7 +165,7 @@ def test_a_killed_run_goes_on(made, tables, tmp_path) -> None:
 
 
 def test_it_has_no_results_to_repeat(made) -> None:
-    with pytest.raises(ConfigError, match="a features run, which makes tables"):
+    with pytest.raises(ConfigError, match="a features run, which has no predictions"):
         open_run(made[0].folder)
 
 

@@ -139,7 +139,7 @@ def panel_table(bars_folder: Path) -> pd.DataFrame:
 
 @pytest.mark.parametrize("scope", ["pooled", "symbol"])
 def test_a_walk_forward_gives_each_test_row_its_context(panel_table: pd.DataFrame, scope: str, monkeypatch) -> None:
-    from TRAINING.model_fun.sequence_nets import LSTMTrainer
+    from TRAINING.model_fun.nets.sequence import LSTMTrainer
 
     read = []
     predict_score = LSTMTrainer.predict_score

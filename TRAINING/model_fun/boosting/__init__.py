@@ -1,0 +1,1 @@
+"""Gradient-boosted trees: of one value, of quantiles, of a distribution."""

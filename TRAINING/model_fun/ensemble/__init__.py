@@ -1,0 +1,1 @@
+"""Unlike models of one target, mixed."""

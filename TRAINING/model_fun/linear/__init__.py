@@ -1,0 +1,1 @@
+"""Linear models: online, and of rewarded positions."""

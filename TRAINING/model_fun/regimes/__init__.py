@@ -1,0 +1,1 @@
+"""Models that know of regimes: mixtures and change points."""
