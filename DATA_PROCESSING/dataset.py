@@ -52,7 +52,8 @@ class Dataset:
     X : DataFrame
         (n, features), index (symbol, timestamp).
     y : Series
-        (n,) same index, named after the target; NaN where the label is missing.
+        (n,) same index, named after the target; NaN where the label is missing. For a model that learns several targets
+        together a DataFrame (n, targets).
     rows : RowInfo
     """
 

@@ -18,7 +18,7 @@ def read_feature_list(path: Path) -> list[str]:
         It cannot be read, or holds no name, or one twice.
     """
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = Path(path).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{path}: cannot read the list of features ({reason})") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from CONFIG.errors import IntegrityError
 from TRAINING.model_fun.base import Trainer
-from TRAINING.model_fun.registry import MODELS, trainer_class
+from TRAINING.model_fun.registry import MODELS, predictor_class, trainer_class
 from TRAINING.runs.manifest import environment, read_sealed
 from TRAINING.runs.store import write_sealed
 
@@ -30,7 +30,8 @@ def unpack(description: dict, files: dict[str, bytes], where: str) -> Trainer:
     """The trainer that `pack` described, ready to predict; ``files`` must have been checked against their hashes."""
     if description.get("model") not in MODELS:
         raise IntegrityError(f"{where}: holds no model of this zoo, got {description.get('model')!r}")
-    trainer = trainer_class(description["model"])(description["config"])
+    find = trainer_class if description["task"] == "features" else predictor_class
+    trainer = find(description["model"])(description["config"])
     trainer.features, trainer.target, trainer.task = (description[key] for key in ("features", "target", "task"))
     trainer.notes, trainer.history = [], json.loads(files[_HISTORY])
     trainer.restore(files)

@@ -237,14 +237,14 @@ def test_named_files_exist(page: Path) -> None:
 def test_the_tree_of_the_house_is_the_real_one() -> None:
     text = (ROOT / "docs" / "02_ARCHITECTURE.md").read_text("utf-8")
     tree = next(block.code for block in blocks_of(text) if block.language == "text" and "CONFIG/" in block.code)
-    named, above = set(), ""
+    named, above = set(), [""]
     for line in tree.splitlines():
-        indented, name = line.startswith("  "), line.split()[0]
-        path = f"{above}{name}" if indented else name
-        above = above if indented else name
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        path = above[depth] + name
+        above[depth + 1 :] = [path]
         assert (ROOT / path).exists(), f"docs/02_ARCHITECTURE.md: {path}"
         named.add(path.rstrip("/"))
-    rooms = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("TRAINING/*/__init__.py")}
+    rooms = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("TRAINING/**/__init__.py")} - {"TRAINING"}
     rooms |= {str(path.relative_to(ROOT)) for path in ROOT.glob("DATA_PROCESSING/*.py") if path.stem != "__init__"}
     assert rooms <= named, f"docs/02_ARCHITECTURE.md lacks {sorted(rooms - named)}"
 

@@ -1,7 +1,6 @@
 """The blocks of the training guide run as written, with lines before them that make the tables that they name.
 
-``y_train`` is a frame of targets in some blocks and one target in others. Where a block names a model that is not in
-the zoo yet, the error says so, and the block runs with models that are.
+``y_train`` is a frame of targets in some blocks and one target in others.
 """
 
 from __future__ import annotations
@@ -20,11 +19,74 @@ from CONFIG.config_loader import load_model_config
 from CONFIG.errors import ConfigError
 from DATA_PROCESSING.features.build import build_features
 from DATA_PROCESSING.labels import build_labels
+from TRAINING import model_fun
 from TRAINING.model_fun import LightGBMTrainer, XGBoostTrainer
 
 ROOT = Path(__file__).parent.parent
 FEATURES = ["log_return_5", "vol_ratio", "rsi_14", "close_position", "hint"]
 TARGETS = ["y_will_peak", "TTH", "MDD", "MFE", "fwd_ret_5"]
+
+# ---- Available models -----------------------------------------------------------------------------------------------
+
+MODELS = {
+    "LightGBMTrainer": """
+from TRAINING.model_fun import LightGBMTrainer
+from CONFIG.config_loader import load_model_config
+
+config = load_model_config("lightgbm", variant="conservative")
+trainer = LightGBMTrainer(config)
+trainer.train(X_train, y_train)
+""",
+    "XGBoostTrainer": """
+config = load_model_config("xgboost", variant="balanced")
+trainer = XGBoostTrainer(config)
+""",
+    "EnsembleTrainer": """
+config = load_model_config("ensemble")
+trainer = EnsembleTrainer(config)
+""",
+    "MultiTaskTrainer": """
+config = load_model_config("multi_task")
+trainer = MultiTaskTrainer(config)
+""",
+    "MLPTrainer": """
+config = load_model_config("mlp", overrides={"epochs": 100})
+trainer = MLPTrainer(config)
+""",
+    "TransformerTrainer": """
+config = load_model_config("transformer")
+trainer = TransformerTrainer(config)
+""",
+    "LSTMTrainer": """
+config = load_model_config("lstm")
+trainer = LSTMTrainer(config)
+""",
+    "CNN1DTrainer": """
+config = load_model_config("cnn1d")
+trainer = CNN1DTrainer(config)
+""",
+    "VAETrainer": """
+config = load_model_config("vae")
+trainer = VAETrainer(config)
+latent = trainer.train(X_train, y_train)  # Returns latent features
+""",
+    "GANTrainer": """
+config = load_model_config("gan")
+trainer = GANTrainer(config)
+""",
+    "GMMRegimeTrainer": """
+config = load_model_config("gmm_regime")
+trainer = GMMRegimeTrainer(config)
+""",
+    "NGBoostTrainer": """
+config = load_model_config("ngboost")
+trainer = NGBoostTrainer(config)
+""",
+    "QuantileLightGBMTrainer": """
+config = load_model_config("quantile_lightgbm", overrides={"alpha": 0.5})
+trainer = QuantileLightGBMTrainer(config)
+""",
+}
 
 # ---- Training strategies --------------------------------------------------------------------------------------------
 
@@ -230,6 +292,30 @@ def of_target(split: SimpleNamespace, target: str) -> dict[str, pd.DataFrame | p
     return vars(split) | {"y_train": split.y_train[target], "y_val": split.y_val[target]}
 
 
+# ---- Available models -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trainer", MODELS)
+def test_a_trainer_is_made_from_its_configuration(split, trainer: str) -> None:
+    names = {trainer: getattr(model_fun, trainer), "load_model_config": load_model_config}
+    few = {"X_train": split.X_train[:200], "y_train": split.y_train["fwd_ret_5"][:200]}
+    made = run(MODELS[trainer], **names, **few)
+    assert made.trainer.config == made.config
+    if trainer == "VAETrainer":
+        assert made.latent.shape == (200, made.config["latent_dim"])
+
+
+def test_a_single_quantile(split) -> None:
+    trainer = run(
+        MODELS["QuantileLightGBMTrainer"],
+        QuantileLightGBMTrainer=model_fun.QuantileLightGBMTrainer,
+        load_model_config=load_model_config,
+    ).trainer
+    of_return = of_target(split, "fwd_ret_5")
+    trainer.train(of_return["X_train"], of_return["y_train"], of_return["X_val"], of_return["y_val"])
+    assert trainer.predict_quantiles(split.X_val).columns.tolist() == [0.5]
+
+
 # ---- Training strategies --------------------------------------------------------------------------------------------
 
 
@@ -258,15 +344,17 @@ def test_multi_task(split) -> None:
 @pytest.mark.parametrize("several", [False, True], ids=["one target for all stages", "a target per stage"])
 def test_cascade(split, several) -> None:
     names = of_target(split, "fwd_ret_5")
-    with pytest.raises(ConfigError, match="no model 'ensemble'"):
-        run(CASCADE, **names)
     if several:
-        targets = ["y_will_peak", "fwd_ret_5"]
+        targets = ["y_will_peak", "fwd_ret_5", "fwd_ret_5"]
         names |= {"y_train": split.y_train[targets], "y_val": split.y_val[targets]}
-    model = run(CASCADE.replace(', "ensemble"', ""), **names).final_model
-    assert [stage.name for stage in model.stages] == ["lightgbm", "xgboost"]
-    assert [stage.target for stage in model.stages] == ["y_will_peak" if several else "fwd_ret_5", "fwd_ret_5"]
-    assert model.stages[-1].features == [*FEATURES, "p_1_lightgbm"]
+    model = run(CASCADE, **names).final_model
+    assert [stage.name for stage in model.stages] == ["lightgbm", "xgboost", "ensemble"]
+    assert [stage.target for stage in model.stages] == [
+        "y_will_peak" if several else "fwd_ret_5",
+        "fwd_ret_5",
+        "fwd_ret_5",
+    ]
+    assert model.stages[-1].features == [*FEATURES, "p_1_lightgbm", "p_2_xgboost"]
     assert np.isfinite(model.predict(split.X_val)).all()
 
 

@@ -143,8 +143,8 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     IntegrityError
         A file is truncated or missing, or was built here and edited.
     DataError
-        A table of the user's own has times that cannot be read, labels that end before their row, or text where
-        numbers belong.
+        A table of the user's own has times that cannot be read, labels that end before their row, text where numbers
+        belong, or rows of several symbols.
     """
     if path.is_dir():
         parts = [_read_part(path / name, seal, columns) for name, seal in read_info(path, 1).parts]
@@ -190,6 +190,9 @@ def _mend_own(table: pd.DataFrame, path: Path) -> None:
         if faults.any() or not holds_dates(without_zone(dates)):
             raise DataError(f"{path}: 'session' must hold the date of each row's session; write dates or leave it out")
         table["session"] = dates.tz_convert(None).astype("datetime64[ms]")
+    if "symbol" in table and table["symbol"].nunique(dropna=False) > 1:
+        found = ", ".join(map(repr, table["symbol"].unique()[:3]))
+        raise DataError(f"{path}: the rows of a table are of one symbol, and its column symbol holds {found}; split it")
     for column in {"close", *feature_columns(table.columns), *target_columns(table.columns)} & set(table.columns):
         if not pd.api.types.is_numeric_dtype(table[column].dtype):
             kind = table[column].dtype

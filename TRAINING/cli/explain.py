@@ -31,8 +31,8 @@ def explain(
 ) -> None:
     """Say which features move a model's test predictions, and which way: SHAP values.
 
-    Exact for lightgbm and xgboost; any other model needs the extra barzoo[explain] and takes longer. A model that looks
-    back is asked about a feature in its whole window at once. What moves a model need not move prices.
+    Exact for lightgbm and xgboost; of any other model they are sampled, which takes longer. A model that looks back is
+    asked about a feature in its whole window at once. What moves a model need not move prices.
     """
     from CONFIG.errors import ConfigError
     from DATA_PROCESSING.atomic import write_atomically

@@ -48,4 +48,4 @@ def complete_models(incomplete: str) -> list[str]:
     """Tab completion of a comma-separated list of models."""
     given, _, last = incomplete.rpartition(",")
     done = f"{given}," if given else ""
-    return [done + name for name in model_names() if name.startswith(last)]
+    return [done + name for name in [*model_names(), *([] if given else ["all"])] if name.startswith(last)]

@@ -79,7 +79,7 @@ def select(
     about = (
         f"{len(found.features)} of {len(found.table)} features, for {model} on {target} of {inputs.source}",
         f"method {method}, {len(found.folds)} folds from {found.development[0]} to {found.development[1]}, "
-        f"stability {found.stability:.2f}",
+        f"stability {_stability(found)}",
     )
     write_feature_list(output, found.features, about)
     if as_json:
@@ -127,6 +127,12 @@ def _show(found, about: tuple[str, ...]) -> None:
     out.print(make_table(columns, rows, right=(columns[0], *columns[3:])))
     for line in (*about, "stability: 1 is the same choice in every fold, 0 what chance would do"):
         out.print(line, markup=False)
+
+
+def _stability(found) -> str:
+    if found.stability == found.stability:
+        return f"{found.stability:.2f}"
+    return "undefined: every fold chose all features" if len(found.features) else "undefined"
 
 
 def _group(table, name: str) -> str:

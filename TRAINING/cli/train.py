@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections import Counter
 from math import isnan
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def train(
         [], help="A model's YAML (its stem names the model) or a run config; repeatable."
     ),
     variant: str = typer.Option(None, help="Variant of every model. [default: MODEL_VARIANT, else the model's own]"),
-    models: str = typer.Option(None, help="Models, a,b. [default: the phase's]", autocompletion=complete_models),
+    models: str = typer.Option(
+        None, help="Models, a,b, or all. [default: the phase's]", autocompletion=complete_models
+    ),
     symbols: str = typer.Option(None, help="Symbols, A,B. [default: all]"),
     features: str = FEATURES,
     features_from: str = FEATURES_FROM,
@@ -148,9 +151,12 @@ def _show_plan(plan, jobs: int, as_json: bool) -> None:
         about = {"run": plan.run_id, "source": plan.inputs.source, "windows": plan.windows, "jobs": jobs, **cost}
         typer.echo(json.dumps({**about, "units": rows, "problems": plan.inputs.problems}))
         return
-    by_symbol = {unit.symbol: unit for unit in units}
+    by_symbol, reasons = {}, Counter(unit.skip for unit in units if unit.skip)
+    for unit in units:  # one that is trained says the rows of its symbol without more words
+        by_symbol[unit.symbol] = min(by_symbol.get(unit.symbol, unit), unit, key=lambda each: bool(each.skip))
     columns = ("symbol", "train", "validation", "test", "")
     rows = [(symbol, *map(str, unit.rows), unit.skip and f"skipped: {unit.skip}") for symbol, unit in by_symbol.items()]
+    partly = reasons.keys() - {unit.skip for unit in by_symbol.values()}
     rows += [(symbol, "", "", "", f"unreadable: {problem}") for symbol, problem in plan.inputs.problems.items()]
     out = console()
     out.print(make_table(columns, rows, right=columns[1:4]))
@@ -159,6 +165,8 @@ def _show_plan(plan, jobs: int, as_json: bool) -> None:
     todo = sum(not unit.skip for unit in units)
     out.print(f"{'models:':<12}{', '.join(plan.models)}\n{'targets:':<12}{', '.join(plan.targets)}")
     out.print(f"{'units:':<12}{todo} to train, {len(units) - todo} skipped, 1 fold each")
+    for reason in sorted(partly):
+        out.print(f"{'':<12}{reasons[reason]} skipped: {reason}")
     out.print(f"{'memory:':<12}about {cost['memory_mb']} MB")
     seconds = "unknown" if isnan(cost["seconds"]) else f"about {cost['seconds']:.0f} s"
     out.print(f"{'time:':<12}{seconds} with {jobs} at once, judged by training {cost['probe']}")

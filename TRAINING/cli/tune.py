@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 from math import isfinite
 from pathlib import Path
+from textwrap import wrap
 
 import typer
 
-from TRAINING.cli.options import FEATURES, FEATURES_FROM, complete_models, feature_overrides, names
+from TRAINING.cli.options import (
+    FEATURES,
+    FEATURES_FILE,
+    FEATURES_FROM,
+    complete_models,
+    feature_overrides,
+    listed_features,
+    names,
+)
 from TRAINING.cli.terminal import console, make_table, progress
 from TRAINING.cli.train import stop_on_interrupt, workers
 
@@ -35,6 +44,7 @@ def tune(
     symbols: str = typer.Option(None, help="Symbols, A,B. [default: all]"),
     features: str = FEATURES,
     features_from: str = FEATURES_FROM,
+    features_file: Path = FEATURES_FILE,
     config: list[Path] = typer.Option([], help="A model's YAML or a run config; repeatable."),
     seed: int = typer.Option(0, min=0, max=2**31 - 1, help="Random seed of the search; the model keeps its own."),
     output_dir: Path = typer.Option(None, help="The run's folder. [default: runs/tune-HASH]"),
@@ -57,7 +67,7 @@ def tune(
 
     optuna_module()
     request = Request("walkforward", source, names(model, "--model"), names(symbols, "--symbols"), target,
-                      files=tuple(config))  # fmt: skip
+                      files=tuple(config), features=listed_features(features_file))  # fmt: skip
     resolve_models(request)  # a typo is found before anything is read
     inputs = open_inputs(
         source,
@@ -82,7 +92,7 @@ def tune(
         fresh=fresh,
         stop=stop_on_interrupt(),
     )
-    _show_outcome(plan, outcome, variant, as_json)
+    _show_outcome(plan, outcome, trials, variant, as_json)
     raise typer.Exit(outcome.exit_code)
 
 
@@ -108,7 +118,7 @@ def _show_plan(plan, trials: int, as_json: bool) -> None:
     out.print(f"run: {Path('runs') / plan.run_id} (nothing was written)", markup=False)
 
 
-def _show_outcome(plan, outcome, variant: str, as_json: bool) -> None:
+def _show_outcome(plan, outcome, wanted: int, variant: str, as_json: bool) -> None:
     from TRAINING.reports.tuning import trial_rows
     from TRAINING.search.run import trial_table
 
@@ -127,7 +137,8 @@ def _show_outcome(plan, outcome, variant: str, as_json: bool) -> None:
         typer.echo(json.dumps({**about, "seconds": float(frame["seconds"].sum())}))
     elif not outcome.interrupted:
         table = trial_rows(frame, SHOWN)
-        heads = [label for label, _ in table.heads]
+        # Else a narrow terminal breaks the names of keys anywhere.
+        heads = ["\n".join(wrap(label.replace("_", "_ "), 11)).replace("_ ", "_") for label, _ in table.heads]
         console().print(make_table(heads, table.rows, right=heads))
     for trial in trials:
         if trial.state == "failed":
@@ -136,14 +147,18 @@ def _show_outcome(plan, outcome, variant: str, as_json: bool) -> None:
     if outcome.interrupted:
         typer.echo(f"run the same command again to resume {outcome.folder}", err=True)
         return
+    if "waiting" in counts or len(trials) < wanted:
+        typer.echo("the timeout has passed; run the same command again to go on", err=True)
     best, first = outcome.best, trials[0]
     if outcome.variant_file:
         typer.echo(
-            f"best: trial {best.number}, {best.value:.4f} of the base rate's loss; {first.value:.4f} before", err=True
+            f"best: trial {best.number}, {best.value:.4f} of {plan.rival}'s loss; {first.value:.4f} before", err=True
         )
         typer.echo(f"variant: {variant} in {outcome.variant_file}", err=True)
     else:
         typer.echo(
             f"no trial is better than what the search began from, {first.value:.4f}; no variant written", err=True
         )
+    if best.value >= 1:
+        typer.echo(f"no trial is better than {plan.rival}, whose loss is 1: it has found no skill", err=True)
     typer.echo(f"report:  {outcome.folder / 'report.html'}", err=True)

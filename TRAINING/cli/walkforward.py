@@ -27,7 +27,7 @@ EXAMPLES = (
 
 def walkforward(
     source: str = typer.Argument(None, help="Bars or labeled tables, as for `barzoo train --input-dir`."),
-    models: str = typer.Option(None, help="Models, a,b. [default: lightgbm]", autocompletion=complete_models),
+    models: str = typer.Option(None, help="Models, a,b, or all. [default: lightgbm]", autocompletion=complete_models),
     targets: str = typer.Option(None, help="Target columns, a,b. [default: y_will_peak and fwd_ret_5]"),
     scope: str = typer.Option(
         None, help="pooled, symbol or both. [default: pooled]", autocompletion=lambda: ["pooled", "symbol", "both"]

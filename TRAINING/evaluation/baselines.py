@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +104,16 @@ BASELINES: tuple[Baseline, ...] = (
     Baseline(BUY_AND_HOLD, ("binary", "regression"), None, "always long: a signal of 1 at every bar"),
 )
 TASKS = ("binary", "regression")
+
+
+def left_out(features: Collection[str]) -> str:
+    """In a sentence, the baseline that features leave no column for; empty where they leave out none."""
+    if VOLATILITY_COLUMN in features:
+        return ""
+    return (
+        f"the baseline {VOLATILITY_COLUMN} is left out, as the features have no column {VOLATILITY_COLUMN}; labels of "
+        "barriers are easily foretold by volatility alone"
+    )
 
 
 def baseline_predictions(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from TRAINING.model_fun.registry import MODELS, load_class, trainer_class
+from TRAINING.model_fun.registry import MODELS, PREDICTORS, class_name, load_class, predictor_class, trainer_class
 
-__all__ = ["MODELS", "load_class", "trainer_class", *sorted(row.partition(":")[2] for row in MODELS.values())]
+_CLASSES = {class_name(row): row for row in (*MODELS.values(), *PREDICTORS.values())}
+
+__all__ = ["MODELS", "load_class", "predictor_class", "trainer_class", *sorted(_CLASSES)]
 
 
 def __getattr__(name: str) -> type:
-    for row in MODELS.values():
-        if row.endswith(f":{name}"):
-            return load_class(row)
+    if name in _CLASSES:
+        return load_class(_CLASSES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -48,7 +48,7 @@ class Trainer(ABC):
     name: ClassVar[str]
     allows_nan: ClassVar[bool] = False
     many_targets: ClassVar[bool] = False  # whether `train` takes a table of targets
-    makes_features: ClassVar[bool] = False  # whether it predicts nothing, see `feature_trainer`
+    makes_features: ClassVar[bool] = False  # whether `train` gives features, see `feature_trainer`
     predicts_position: ClassVar[bool] = False  # whether a regression's prediction is the position itself, in [-1, 1]
     tasks: ClassVar[tuple[str, ...]] = ("binary", "regression")  # what it can learn
     context_rows: ClassVar[int] = 0
@@ -188,6 +188,14 @@ class Trainer(ABC):
         -------
         dict of str to float
             Finite values, for the report.
+        """
+        return {}
+
+    def own_frames(self, X: pd.DataFrame, y: pd.Series) -> dict[str, pd.DataFrame]:
+        """Small tables that only this kind of model has, for the report; X and y as of `own_scores`.
+
+        By a name that `TRAINING.phases.answers` knows, with plain columns. A table with the column ``timestamp`` has a
+        row per row of X, any other one is of a bounded size.
         """
         return {}
 

@@ -11,12 +11,14 @@ import pandas as pd
 from CONFIG.config_loader import check_model_config
 from CONFIG.errors import ConfigError
 from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.registry import PREDICTORS, class_name
 
 
 class FeatureTrainer(Trainer):
     """A model that makes features: `train` returns them, `transform` makes them of other rows, nothing is predicted.
 
-    A subclass writes `_fit`, `_latents`, `payloads` and `restore`. ``task`` is ``"features"``, ``target`` is ``None``.
+    What predicts from them is another class of the same name, see `TRAINING.model_fun.registry.predictor_class`.
+    A subclass writes `_fit`, `encode`, `payloads` and `restore`. ``task`` is ``"features"``, ``target`` is ``None``.
     """
 
     makes_features: ClassVar[bool] = True
@@ -65,7 +67,7 @@ class FeatureTrainer(Trainer):
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """(n, latents) float32 of rows, with their index; columns are found by name, a row gives the same alone."""
         self._check_trained()
-        latents = self._latents(as_floats(self._align(X, "X"))).astype(np.float32)
+        latents = self.encode(as_floats(self._align(X, "X"))).astype(np.float32)
         return pd.DataFrame(latents, X.index, [f"latent_{number}" for number in range(latents.shape[1])])
 
     def predict_score(self, X: pd.DataFrame) -> NoReturn:
@@ -89,7 +91,8 @@ class FeatureTrainer(Trainer):
     def _refuse(self) -> NoReturn:
         self._check_trained()
         raise ConfigError(
-            f"{self.name}: makes features and predicts nothing; use transform, and train a model on what it gives"
+            f"{self.name}: makes features and predicts nothing itself; use transform, or train "
+            f"TRAINING.model_fun.{class_name(PREDICTORS[self.name])}, a linear model of what it gives"
         )
 
     def _predict(self, X: pd.DataFrame) -> NoReturn:
@@ -106,5 +109,5 @@ class FeatureTrainer(Trainer):
         """How well the model knows rows, best such as it was not trained on, as numbers with names."""
 
     @abstractmethod
-    def _latents(self, X: np.ndarray) -> np.ndarray:
+    def encode(self, X: np.ndarray) -> np.ndarray:
         """(n, features), columns in training order -> (n, latents)."""

@@ -26,15 +26,25 @@ MODELS = {
     "xgboost": "TRAINING.model_fun.boosting.boosters:XGBoostTrainer",
 }
 
+# What predicts in place of a model that makes features.
+PREDICTORS = {
+    "gan": "TRAINING.model_fun.nets.latent_predictor:GANPredictor",
+    "vae": "TRAINING.model_fun.nets.latent_predictor:VAEPredictor",
+}
+
+
+def class_name(row: str) -> str:
+    """The name of the class that a row of a table names."""
+    return row.partition(":")[2]
+
 
 def load_class(row: str) -> type:
     """Import the class that a row of the table names."""
-    module, _, name = row.partition(":")
-    return getattr(import_module(module), name)
+    return getattr(import_module(row.partition(":")[0]), class_name(row))
 
 
 def trainer_class(model: str) -> type:
-    """The trainer class of a model.
+    """The trainer class of a model; it may make features, see `predictor_class`.
 
     Raises
     ------
@@ -57,14 +67,11 @@ def signal_rule(model: str, rule: str) -> str:
 
 
 def predictor_class(model: str) -> type:
-    """The trainer class of a model that predicts.
+    """The trainer class of a model that predicts: its own or, where that makes features, one that predicts from them.
 
     Raises
     ------
     ConfigError
-        No such model, or one that makes features.
+        No such model.
     """
-    found = trainer_class(model)
-    if found.makes_features:
-        raise ConfigError(f"{model} makes features and predicts nothing; use --phase features, or its transform")
-    return found
+    return load_class(PREDICTORS[model]) if model in PREDICTORS else trainer_class(model)

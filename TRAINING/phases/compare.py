@@ -68,8 +68,10 @@ def compare_numbers(a: FinishedRun, b: FinishedRun) -> NumbersCompared:
         differences.append((" ".join(unit), "(unit)", "", 0, 1, math.nan, f"only in the {which} run"))
     for unit in common:
         ours, theirs = a.frames(unit), b.frames(unit)
-        for table, frame in ours.items():
-            count, found = _compare_frames(frame, theirs[table])
+        for table in dict.fromkeys([*ours, *theirs]):
+            first, second = ours.get(table), theirs.get(table)
+            first, second = (second[:0] if first is None else first), (first[:0] if second is None else second)
+            count, found = _compare_frames(first, second)
             values += count
             differences += [(" ".join(unit), table, *row) for row in found]
     keys = ["model", "target"]

@@ -6,7 +6,7 @@ import time
 
 from CONFIG.errors import DataError
 from TRAINING.phases.plan import BASELINES, Plan
-from TRAINING.phases.unit import make_windows
+from TRAINING.phases.windows import make_windows
 from TRAINING.strategies import SingleTaskStrategy
 
 # The process with its libraries, and copies of a table that a fit holds (float64 X, bins, gradients).

@@ -11,6 +11,7 @@ import pandas as pd
 
 from CONFIG.errors import ConfigError, IntegrityError
 from DATA_PROCESSING.symbols import symbol_of
+from TRAINING.phases.answers import read_answers
 from TRAINING.phases.plan import BASELINES
 from TRAINING.runs.manifest import NAME, read_sealed
 from TRAINING.walkforward import WalkForwardResults
@@ -73,6 +74,10 @@ class FinishedRun:
             "metrics": pd.DataFrame(record["scores"]).T.rename_axis("model"),
             "model": pd.DataFrame(model, index=[record["model"]]),
             "importance": pd.DataFrame({"importance": pd.Series(record.get("importance", {}), dtype=float)}),
+            **{
+                name: frame.set_index("timestamp") if "timestamp" in frame else frame
+                for name, frame in read_answers(files).items()
+            },
         }
 
     def pools(self) -> Iterator[tuple[tuple[str, str, str], int, pd.DataFrame]]:
@@ -119,7 +124,9 @@ def open_run(folder: str | Path) -> FinishedRun:
         raise ConfigError(f"{folder}: {there}; name the folder of a run, such as runs/core-0123456789")
     manifest, _ = read_sealed(folder)
     if manifest.get("phase") in ("features", "tune"):
-        raise ConfigError(f"{folder}: a {manifest['phase']} run, which has no predictions to repeat or compare")
+        raise ConfigError(
+            f"{folder}: a {manifest['phase']} run, which has no predictions; name a core, sequential or walkforward run"
+        )
     missing = [name for name in _NEEDED if name not in manifest]
     if missing:
         raise IntegrityError(

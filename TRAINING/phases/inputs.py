@@ -80,6 +80,11 @@ class Inputs:
         return digest(begins)[:16]
 
     @property
+    def features(self) -> set[str]:
+        """The features that all tables have."""
+        return set.intersection(*(set(about.features) for about in self.symbols.values()))
+
+    @property
     def panel(self) -> Panel | None:
         """The bars that the run labels."""
         return self.builder and self.builder.panel

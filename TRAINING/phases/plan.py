@@ -19,6 +19,7 @@ from TRAINING.phases.inputs import Inputs, SymbolInput
 from TRAINING.runs.manifest import digest, environment
 
 PHASES = ("features", "core", "sequential", "walkforward")
+ALL = "all"  # the models of the zoo, where a request names models
 CHOSEN = "chosen"  # among a run's settings, the features that its models see
 BASELINES = "baselines"  # the model name of the units that hold a symbol's baselines
 
@@ -32,6 +33,7 @@ class Request:
     phase : str
     source : str, optional
     models, symbols : list of str, optional
+        ``["all"]`` is every model of the zoo.
     target, variant : str, optional
     files : tuple of Path
         Configs given with ``--config``.
@@ -132,15 +134,23 @@ class Plan:
         }
 
     def batches(self) -> Iterator[list[Unit]]:
-        """Units that train together: one model and target, as many symbols as the model likes at once."""
+        """Units that train together: of one model and target (or targets), as many symbols as it likes at once."""
         groups: dict[tuple[str, str], list[Unit]] = {}
+        last = {(_company(unit), unit.symbol): unit for unit in self.todo}
         for unit in self.todo:
-            size = 1 if unit.model == BASELINES else trainer_class(unit.model).symbols_per_batch
-            group = groups.setdefault((unit.model, unit.target), [])
+            company = _company(unit)
+            size = 1 if unit.model == BASELINES else predictor_class(unit.model).symbols_per_batch
+            group = groups.setdefault(company, [])
             group.append(unit)
-            if len(group) == size:
-                yield groups.pop((unit.model, unit.target))
+            if unit is last[company, unit.symbol] and len({one.symbol for one in group}) == size:
+                yield groups.pop(company)
         yield from groups.values()
+
+
+def _company(unit: Unit) -> tuple[str, str]:
+    """Model and target, the target left out where the model learns several together."""
+    together = unit.model != BASELINES and predictor_class(unit.model).many_targets
+    return unit.model, "" if together else unit.target
 
 
 def check_phase(phase: str) -> None:
@@ -164,6 +174,7 @@ def resolve_models(request: Request) -> dict[str, dict]:
     named = [name for name in map(config_file_target, request.files) if name in model_names()]
     settings = load_run_config("phases", files=request.files)
     models = request.models or named or settings[f"{request.phase}_models"]
+    models = list(MODELS) if models == [ALL] else models
     for model in models:
         if model not in MODELS:
             near = did_you_mean(model, MODELS)
@@ -240,7 +251,7 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
     targets = [request.target] if request.target else settings["phases"][f"{request.phase}_targets"]
     targets = named_targets(targets, inputs)
     _check_ranking(settings["phases"]["rank_by"], targets)
-    looks_back = {model: trainer_class(model)(config).context_rows for model, config in models.items()}
+    looks_back = {model: predictor_class(model)(config).context_rows for model, config in models.items()}
     units = []
     for symbol, about in sorted(inputs.symbols.items()):
         before = np.searchsorted(np.sort(about.sessions), [validation_start, test_start])
@@ -249,9 +260,12 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
         for target in targets:
             for model in (BASELINES, *models):
                 missing = "" if target in about.targets else f"its table has no target {target!r}"
+                missing = missing or _unlike(model, target)
                 window = looks_back.get(model, 0) + 1
                 if rows[0] < window:
                     missing = f"too short: {rows[0]} training rows, and {model} looks at {window} rows at once"
+                several = model != BASELINES and predictor_class(model).many_targets
+                together = [other for other in targets if other in about.targets] if several else [target]
                 identity = digest(
                     {
                         "model": model,
@@ -267,6 +281,7 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
                         "backtest": settings["backtest"],
                         "version": __version__,
                     }
+                    | ({"together": together} if len(together) > 1 else {})
                 )
                 units.append(Unit(model, target, symbol, identity, rows, skip or missing))
     if request.fast_dev_run:
@@ -343,6 +358,14 @@ def _named(target: str, inputs: Inputs) -> str:
     if name not in known:
         raise ConfigError(f"{inputs.source}: no target {name!r}{did_you_mean(name, known)}")
     return name
+
+
+def _unlike(model: str, target: str) -> str:
+    """Why a model cannot learn a target; empty where it can, or where only the values will tell."""
+    label, tasks = label_of(target), () if model == BASELINES else predictor_class(model).tasks
+    if model == BASELINES or label is None or label.task in tasks:
+        return ""
+    return f"{model} learns {' and '.join(tasks)} targets only, and {target} is {label.task}"
 
 
 def _too_few(rows: tuple[int, int, int], needed: int, validation_start: np.datetime64) -> str:

@@ -13,6 +13,7 @@ from TRAINING.evaluation.metrics import SCORES, row_loss
 from TRAINING.evaluation.portfolio import by_session, portfolio, score_portfolio
 from TRAINING.evaluation.significance import beats, bootstrap_interval, default_block
 from TRAINING.model_fun.registry import predicts_position
+from TRAINING.phases.answers import collect_answers
 from TRAINING.phases.plan import BASELINES, Plan
 from TRAINING.phases.unit import UnitResult
 from TRAINING.reports.leaderboard import rank
@@ -31,6 +32,7 @@ class Results:
     importance: pd.DataFrame
     curves: pd.DataFrame
     calibration: pd.DataFrame
+    answers: dict[str, pd.DataFrame]
 
 
 def collect(plan: Plan, results: list[UnitResult]) -> Results:
@@ -41,14 +43,18 @@ def collect(plan: Plan, results: list[UnitResult]) -> Results:
     rows = _test_rows(done)
     sessions = _by_session(rows)
     leaderboard = _leaderboard(plan, done, rows, sessions)
+    detail = _detail(plan, leaderboard, units, rows)
+    one_by_one = plan.settings["phases"]["detail_symbols"] > 0
+    shown = [*detail["symbol"].unique(), *sorted(plan.inputs.symbols)] if one_by_one else []
     return Results(
         leaderboard=leaderboard,
         units=units,
         returns=sessions[["model", "target", "session", "net_return", "gross_return"]].dropna(ignore_index=True),
-        symbol_returns=_detail(plan, leaderboard, units, rows),
+        symbol_returns=detail,
         importance=_importance(done),
         curves=_curves(done),
         calibration=_calibration(rows),
+        answers=collect_answers(done, shown),
     )
 
 
@@ -74,7 +80,7 @@ def _units(plan: Plan, results: list[UnitResult]) -> pd.DataFrame:
                 **sizes,
                 "rounds": record.get("rounds", np.nan),
                 "seconds": record.get("seconds", np.nan),
-                **record.get("scores", {}).get(unit.model, {}),
+                **dict(sorted(record.get("scores", {}).get(unit.model, {}).items())),  # as read from a manifest
             }
         )
     fixed = ["model", "target", "symbol", "status", "reason", "notes", "train_rows", "validation_rows", "test_rows"]

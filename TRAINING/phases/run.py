@@ -17,8 +17,10 @@ import yaml
 
 from CONFIG.errors import ConfigError, DataError, IntegrityError
 from DATA_PROCESSING.labeled import label_panel
+from TRAINING.evaluation.baselines import left_out
 from TRAINING.evaluation.sharpe import return_moments
 from TRAINING.neural.loggers import check_logger
+from TRAINING.phases.inputs import Inputs
 from TRAINING.phases.plan import BASELINES, Plan, Unit
 from TRAINING.phases.results import Results, collect
 from TRAINING.phases.tracking import track
@@ -91,14 +93,14 @@ def run_plan(
     ConfigError
         The folder cannot be written, is full, or holds another plan's results.
     DataError
-        Every unit is skipped.
+        Every model's units are skipped.
     LockedError
         Another run is using the folder.
     """
     from threadpoolctl import threadpool_limits
 
-    if not plan.todo:
-        reason = next((unit.skip for unit in plan.units), "no symbol")
+    if all(unit.model == BASELINES for unit in plan.todo):
+        reason = next((unit.skip for unit in plan.units if unit.skip), "no symbol")
         raise DataError(f"{plan.inputs.source}: nothing to train, every unit is skipped; {reason}")
     for name in plan.settings["phases"]["loggers"]:
         check_logger(name)
@@ -116,6 +118,7 @@ def run_plan(
                 "settings": plan.inputs.settings,
             }
             write_papers(store, plan, plan.phase, more)
+            warn_of_baselines(plan.inputs)
             _label(plan, store, jobs, progress, stop)
             results = _units(plan, store, jobs, progress, stop)
             collected = collect(plan, results)
@@ -147,6 +150,12 @@ def check_apart(folder: Path, plan: Plan) -> None:
     for about in plan.inputs.symbols.values():
         if about.path is not None and folder in about.path.resolve().parents:
             raise ConfigError(f"{folder}: holds the input {about.path}; choose another --output-dir")
+
+
+def warn_of_baselines(inputs: Inputs) -> None:
+    """Say in the log which baseline the features leave out, since no row of the leaderboard does."""
+    if note := left_out(inputs.features):
+        log.warning(note)
 
 
 def check_same_plan(store: RunFolder, plan: Plan) -> None:

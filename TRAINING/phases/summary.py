@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from TRAINING.evaluation.baselines import left_out
 from TRAINING.phases.plan import Plan
 from TRAINING.phases.results import Results
 from TRAINING.reports.hero import hero_picture
@@ -31,6 +32,7 @@ def render(plan: Plan, results: Results) -> str:
         curves=results.curves,
         calibration=results.calibration,
         quality=plan.inputs.quality,
+        answers=results.answers,
     )
 
 
@@ -75,6 +77,7 @@ def _notes(plan: Plan, units: pd.DataFrame) -> list[str]:
         symbols = list(dict.fromkeys(group["symbol"]))
         shown = ", ".join(symbols[:5]) + (f" and {len(symbols) - 5} more" if len(symbols) > 5 else "")
         notes.append(f"{shown} skipped: {reason}")
+    notes += filter(None, [left_out(plan.inputs.features)])
     if plan.settings["backtest"]["execution_lag"] == 0:
         notes.append("execution_lag is 0: fills at the close that gave the signal, which nobody can trade")
     return notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
@@ -13,20 +13,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from CONFIG.errors import BarzooError, DataError
-from DATA_PROCESSING.dataset import Dataset, make_dataset
-from DATA_PROCESSING.labels import horizon_of, label_of, sample_weights, task_of
-from DATA_PROCESSING.sessions import sessions_per_year, without_zone
+from CONFIG.errors import BarzooError
+from DATA_PROCESSING.labels import label_of, task_of
+from DATA_PROCESSING.sessions import sessions_per_year
 from TRAINING.artifacts import pack
 from TRAINING.evaluation.backtest import backtest, signals
 from TRAINING.evaluation.baselines import BUY_AND_HOLD, baseline_predictions
 from TRAINING.evaluation.metrics import score_money, score_predictions
-from TRAINING.evaluation.splits import Windows, core_windows
 from TRAINING.model_fun.base import find_task
 from TRAINING.model_fun.context import predict_with_context, with_context
-from TRAINING.model_fun.registry import predicts_position, signal_rule, trainer_class
+from TRAINING.model_fun.registry import predictor_class, predicts_position, signal_rule
+from TRAINING.phases.answers import answer_files, read_answers
 from TRAINING.phases.card import model_card
 from TRAINING.phases.plan import BASELINES, Plan, Unit
+from TRAINING.phases.windows import UnitData, join_targets, make_windows
 from TRAINING.runs.manifest import environment
 from TRAINING.runs.store import RunFolder, training_folder, write_sealed
 from TRAINING.strategies import SingleTaskStrategy
@@ -52,6 +52,8 @@ class UnitResult:
         position, position_change, asset_return, net_return``; money is NaN for a target without a money rule.
     history : dict
         Learning curves.
+    answers : dict of str to DataFrame
+        What only this kind of model tells, see `TRAINING.phases.answers`.
     resumed : bool
         Found finished on the disk.
     """
@@ -62,32 +64,8 @@ class UnitResult:
     record: dict = field(default_factory=dict)
     predictions: pa.Table | None = None
     history: dict = field(default_factory=dict)
+    answers: dict[str, pd.DataFrame] = field(default_factory=dict)
     resumed: bool = False
-
-
-@dataclass(frozen=True)
-class UnitData:
-    """A unit's rows: purged training and validation windows, the whole test window and its closes.
-
-    ``horizon`` is the number of bars that a signal is held. Where the target looks a span of time ahead, these are the
-    usual bars on the path of a training row. ``data`` has all rows of the symbol, and ``places`` the positions in it of
-    the windows' rows, for models that look back at the rows before them.
-    """
-
-    train: Dataset
-    validation: Dataset
-    test: Dataset
-    close: np.ndarray
-    horizon: int
-    data: Dataset
-    places: Windows
-
-    def to_train(self, context_rows: int) -> tuple[Dataset, Dataset]:
-        """Training and validation rows, each behind the rows that a model looks back at; these have no label."""
-        return (
-            with_context(self.train, self.data, self.places.train, context_rows),
-            with_context(self.validation, self.data, self.places.validation, context_rows),
-        )
 
 
 def run_batch(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]:
@@ -108,7 +86,7 @@ def run_batch(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResu
 def _from_files(unit: Unit, record: dict, files: dict[str, bytes]) -> UnitResult:
     predictions = pq.read_table(BytesIO(files[_PREDICTIONS]), use_threads=False)
     history = json.loads(files[_HISTORY]) if _HISTORY in files else {}
-    return UnitResult(unit, "done", "", record, predictions, history, resumed=True)
+    return UnitResult(unit, "done", "", record, predictions, history, read_answers(files), resumed=True)
 
 
 def _train(batch: list[Unit], todo: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]:
@@ -129,14 +107,19 @@ def _train(batch: list[Unit], todo: list[Unit], plan: Plan, folder: RunFolder) -
             outcomes = {unit: _baselines(windows, plan, unit) for unit, windows in ready}
         else:
             strategy = SingleTaskStrategy(model, plan.models[model])
-            context_rows = trainer_class(model)(plan.models[model]).context_rows
-            datasets = [windows.to_train(context_rows) for _, windows in ready]
+            context_rows = predictor_class(model)(plan.models[model]).context_rows
+            together = _together(ready)
+            datasets = [
+                join_targets(windows) if len(windows) > 1 else windows[0].to_train(context_rows)
+                for windows in ([windows for _, windows in company] for company in together)
+            ]
             first = ready[0][0] if ready else batch[0]
             checkpoints = training_folder(folder.unit(model, target, first.symbol), first.identity)
             trained = strategy.train_many(datasets, checkpoints)
             outcomes = {
                 unit: _outcome(trainer, windows, plan, unit)
-                for trainer, (unit, windows) in zip(trained, ready, strict=True)
+                for trainer, company in zip(trained, together, strict=True)
+                for unit, windows in company
                 if unit in todo
             }
     except BarzooError as error:
@@ -172,46 +155,17 @@ def _train(batch: list[Unit], todo: list[Unit], plan: Plan, folder: RunFolder) -
             files[_CARD] = model_card(record, plan.inputs.source).encode()
         write_sealed(folder.unit(unit.model, unit.target, unit.symbol), record, files)
         history = json.loads(files[_HISTORY]) if _HISTORY in files else {}
-        results.append(UnitResult(unit, "done", "", record, predictions, history))
+        results.append(UnitResult(unit, "done", "", record, predictions, history, read_answers(files)))
     return results
 
 
-def make_windows(unit: Unit, plan: Plan, table: pd.DataFrame) -> UnitData:
-    """Cut a symbol's labeled table into the unit's windows, purged, and weigh the training rows.
-
-    Raises
-    ------
-    DataError
-        No labelled row to train or to stop on.
-    """
-    data = make_dataset(table, unit.target, unit.symbol)
-    masks = core_windows(
-        data.sessions,
-        data.label_sessions,
-        plan.inputs.sessions,
-        plan.validation_start,
-        plan.test_start,
-        plan.settings["split"]["embargo_sessions"],
-    )
-    labelled = data.y.notna().to_numpy()
-    for name, mask in (("training", masks.train), ("validation", masks.validation)):
-        if not (mask & labelled).any():
-            raise DataError(f"no labelled row of {unit.target} in the {name} window")
-    row = np.flatnonzero(masks.train & labelled)
-    end = np.searchsorted(without_zone(table["timestamp"]), data.rows.label_end[row], side="right") - 1
-    session = np.searchsorted(plan.inputs.sessions, data.sessions[row])
-    split = plan.settings["split"]
-    weights = None
-    if unit.model != BASELINES:
-        weights = sample_weights(split["weights"], row, end, session.max() - session, split["half_life"])
-    train = data.take(row)
-    train = replace(train, rows=replace(train.rows, sample_weight=weights))
-    horizon = horizon_of(unit.target, plan.inputs.symbols[unit.symbol].horizon)
-    if isinstance(horizon, str):
-        horizon = max(1, int(np.median(end - row)))
-    close = table["close"].to_numpy(float)[masks.test]
-    places = Windows(row, np.flatnonzero(masks.validation & labelled), np.flatnonzero(masks.test))
-    return UnitData(train, data.take(places.validation), data.take(places.test), close, horizon, data, places)
+def _together(ready: list[tuple[Unit, UnitData]]) -> list[list[tuple[Unit, UnitData]]]:
+    """The units that one model is trained for: the targets of a symbol, where the model takes several."""
+    companies: dict[tuple[str, str], list[tuple[Unit, UnitData]]] = {}
+    for unit, windows in ready:
+        alone = "" if predictor_class(unit.model).many_targets else unit.target
+        companies.setdefault((unit.symbol, alone), []).append((unit, windows))
+    return list(companies.values())
 
 
 def _outcome(
@@ -227,6 +181,8 @@ def _outcome(
 
 
 def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa.Table, dict[str, bytes]]:
+    if trainer.target != unit.target:
+        trainer = trainer.of_target(unit.target)
     prediction = predict_with_context(trainer, windows.data.X, windows.places.test)
     description, files = pack(trainer)
     predictions, scores, reasons = _evaluate(unit, windows, trainer.task, trainer.name, prediction, plan)
@@ -241,7 +197,9 @@ def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa
         "reasons": {trainer.name: reasons},
         "importance": {} if importance.isna().any() else importance.to_dict(),
     }
-    return record, predictions, files
+    test = {"timestamp": windows.test.X.index.get_level_values("timestamp")}
+    test |= {"session": windows.test.sessions, "close": windows.close}
+    return record, predictions, files | answer_files(trainer, later.X, later.y, pd.DataFrame(test))
 
 
 def _baselines(windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa.Table, dict[str, bytes]]:

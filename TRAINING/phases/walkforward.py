@@ -19,7 +19,16 @@ from TRAINING import __version__
 from TRAINING.evaluation.sharpe import return_moments
 from TRAINING.phases.inputs import Inputs
 from TRAINING.phases.plan import Request, chosen_features, named_targets, resolve_models
-from TRAINING.phases.run import Progress, check_same_plan, full_disk_is_said, ledger_of, logged, write_papers
+from TRAINING.phases.run import (
+    Progress,
+    check_apart,
+    check_same_plan,
+    full_disk_is_said,
+    ledger_of,
+    logged,
+    warn_of_baselines,
+    write_papers,
+)
 from TRAINING.reports.leaderboard import complete, leaderboard_csv
 from TRAINING.reports.walkforward import write_report
 from TRAINING.runs.ledger import Trial
@@ -222,6 +231,7 @@ def run_walk(
         Another run is using the folder.
     """
     store, stop = RunFolder(folder), stop or threading.Event()
+    check_apart(folder, plan)
     store.create()
     with locked(folder), full_disk_is_said(folder):
         if fresh:
@@ -236,6 +246,7 @@ def _walk(plan: WalkPlan, store: RunFolder, jobs: int, progress: Progress, stop:
         (store.path / name).unlink(missing_ok=True)
     more = {"scopes": plan.scopes, "settings": plan.settings, "history": plan.inputs.history}
     write_papers(store, plan, "walkforward", more)
+    warn_of_baselines(plan.inputs)
     if plan.inputs.builder is not None:
         with progress.stage("label", len(plan.inputs.symbols)) as step:
             label_panel(plan.inputs.builder, store.tables, jobs=jobs, on_step=step, stopped=stop.is_set)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -178,7 +179,7 @@ def column_of(name: str, values: pd.Series) -> Column:
     """The column of that name; one we do not know is written by its type."""
     if name in COLUMNS:
         return COLUMNS[name]
-    label = name.replace("_", " ")
+    label = words(name)
     if pd.api.types.is_bool_dtype(values):
         return Column(name, label, yes)
     if pd.api.types.is_integer_dtype(values):
@@ -193,4 +194,9 @@ def column_of(name: str, values: pd.Series) -> Column:
 def label_of(name: object) -> str:
     """The label of a metric's name, for example ``AUC`` of ``auc``; empty where there is none."""
     name = text(name)
-    return COLUMNS[name].label if name in COLUMNS else name.replace("_", " ")
+    return COLUMNS[name].label if name in COLUMNS else words(name)
+
+
+def words(name: str) -> str:
+    """A name as it is read: ``pinball 0.05`` of ``pinball_0_05``."""
+    return re.sub(r"(\d)_(\d)", r"\1.\2", name).replace("_", " ")

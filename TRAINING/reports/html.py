@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pandas as pd
 
+from TRAINING.reports import answers as own
 from TRAINING.reports import panels, tables, verdict
 from TRAINING.reports.leaderboard import complete
 from TRAINING.reports.page import render_page
@@ -26,6 +28,7 @@ def render_report(
     curves: pd.DataFrame,
     calibration: pd.DataFrame,
     quality: pd.DataFrame,
+    answers: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> str:
     """Render a run as one HTML page.
 
@@ -47,6 +50,7 @@ def render_report(
     curves : ``model``, ``target``, ``part``, ``metric``, ``round``, ``value``, ``low``, ``high``.
     calibration : ``model``, ``target``, ``task``, ``predicted``, ``observed``, ``rows``, one row per bin.
     quality : one row per ``symbol``: ``rows``, ``first``, ``last``, ``bad_rows``, ``reasons``, ``duplicates``, ...
+    answers : what only some kinds of model tell, by name, see ``answers.topics``.
 
     Returns
     -------
@@ -71,6 +75,8 @@ def render_report(
         importance=panels.importance(importance, order),
         curves=panels.learning_curves(curves, units, order),
         calibration=panels.calibration(calibration, order),
+        shap=own.shap(answers, order),
+        topics=own.topics(answers, order),
         distributions=panels.distributions(tables.done(units), leaderboard, order),
         details=panels.symbol_details(symbol_returns, units, order),
         symbol_tables=symbol_tables,

@@ -1,4 +1,4 @@
-"""How far stated probabilities and intervals can be relied on: coverage through time, and the reliability diagram."""
+"""How far stated probabilities, intervals and distributions can be relied on: frames, and the pictures of two."""
 
 from __future__ import annotations
 
@@ -56,6 +56,66 @@ def reliability_bins(rows: pd.DataFrame, bins: int = 10, block: int = 21) -> pd.
         frames.append(table.assign(model=model))
     columns = ["model", "predicted", "observed", "low", "high", "rows"]
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def pit_bins(rows: pd.DataFrame, bins: int = 10, block: int = 21) -> pd.DataFrame:
+    """Shares of the labels between quantiles of their forecasts (Gneiting, Balabdaoui and Raftery 2007).
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``session``, ``pit``: the predicted probability of a value up to the label; rows without one are left out.
+    bins, block : int
+        As of `reliability_bins`.
+
+    Returns
+    -------
+    DataFrame
+        Per bin its ends ``low, high``, the ``share`` of labels in it, ``chance_low, chance_high``: where 95 % of the
+        shares of calibrated forecasts lie (NaN with fewer than ``FEWEST_BLOCKS`` blocks), and ``rows`` of all bins.
+    """
+    known = rows.dropna(subset="pit")
+    edges = np.linspace(0, 1, bins + 1)
+    hits = np.searchsorted(edges[1:-1], known["pit"], side="right")[:, None] == np.arange(bins)
+    share, reach = _shares(hits, known["session"], block)
+    low, high = np.clip(1 / bins - reach, 0, None), 1 / bins + reach
+    table = {"low": edges[:-1], "high": edges[1:], "share": share, "chance_low": low, "chance_high": high}
+    return pd.DataFrame(table).assign(rows=len(known))
+
+
+def quantile_bins(rows: pd.DataFrame, quantiles: np.ndarray, levels: np.ndarray, block: int = 21) -> pd.DataFrame:
+    """Shares of the labels up to each predicted quantile.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        (n, ...) ``session``, ``y``, none missing.
+    quantiles, levels : (n, k), (k,)
+    block : int
+        As of `reliability_bins`.
+
+    Returns
+    -------
+    DataFrame
+        ``level``, the share ``below`` it with its 95 % interval ``low, high`` (NaN with fewer than ``FEWEST_BLOCKS``
+        blocks), and ``rows``.
+    """
+    share, reach = _shares(rows["y"].to_numpy(float)[:, None] <= quantiles, rows["session"], block)
+    low, high = np.clip(share - reach, 0, None), np.clip(share + reach, None, 1)
+    return pd.DataFrame({"level": levels, "below": share, "low": low, "high": high}).assign(rows=len(rows))
+
+
+def _shares(hits: np.ndarray, sessions: pd.Series, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """(k,) means of the columns of (n, k), and 1.96 standard errors by blocks of sessions, see `reliability_bins`."""
+    if not len(hits):
+        return np.full(hits.shape[1], np.nan), np.full(hits.shape[1], np.nan)
+    share, blocks = hits.mean(axis=0), np.unique(sessions, return_inverse=True)[1] // block
+    count = blocks.max() + 1
+    if count < FEWEST_BLOCKS:
+        return share, np.full(len(share), np.nan)
+    excess = np.zeros((count, len(share)))
+    np.add.at(excess, blocks, hits - share)
+    return share, 1.96 * np.sqrt((excess**2).sum(axis=0) * count / (count - 1)) / len(hits)
 
 
 def coverage_by_session(rows: pd.DataFrame, window: int = 63) -> pd.DataFrame:

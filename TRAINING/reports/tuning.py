@@ -21,19 +21,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEST_TRIALS = 20
-_LEGEND = (Key("complete", "blue", "area"), Key("pruned, as far as it went", "strong", "area"),
+_LEGEND = (Key("complete, a dot each", "blue"), Key("pruned, as far as it went", "strong"),
            Key("best so far", "orange"), Key("before the search", "muted", "dashed"))  # fmt: skip
 
 
-def render_tuning(trials: pd.DataFrame, importance: pd.DataFrame, meta: Mapping[str, str]) -> str:
+def render_tuning(trials: pd.DataFrame, importance: pd.DataFrame, rival: str, meta: Mapping[str, str]) -> str:
     """Render a search as one HTML page.
 
     Parameters
     ----------
-    trials : ``trial``, ``state``, ``value`` (mean loss over the base rate's; NaN unless complete), ``folds``, ``mean``
+    trials : ``trial``, ``state``, ``value`` (mean loss over the rival's; NaN unless complete), ``folds``, ``mean``
         (over those folds), a column per key searched, ``sharpe``, ``seconds``, ``reason``. The first is complete: the
         configuration that the search began from.
     importance : ``feature`` (a key) and ``importance``; may be empty.
+    rival : whose loss a trial's is divided by, such as ``the base rate``.
     meta : facts for the header, the first six shown there.
 
     Returns
@@ -42,7 +43,10 @@ def render_tuning(trials: pd.DataFrame, importance: pd.DataFrame, meta: Mapping[
     """
     first, best = trials["value"].iloc[0], trials["value"].min()
     counts = trials["state"].value_counts().to_dict()
-    better = f"{best:.4f} of the base rate's loss, against {first:.4f} before the search"
+    notes = [", ".join(f"{count} {state}" for state, count in counts.items())]
+    if best >= 1:
+        notes.append(f"No trial is better than {rival}, whose loss is 1: the search has found no skill.")
+    better = f"{best:.4f} of {rival}'s loss, against {first:.4f} before the search"
     return render_page(
         "tuning.html.j2",
         title=f"tuning {meta.get('model', '')}",
@@ -50,10 +54,10 @@ def render_tuning(trials: pd.DataFrame, importance: pd.DataFrame, meta: Mapping[
         if best < first
         else "No trial is better than what the search began from.",
         meta=dict(meta),
-        notes=[", ".join(f"{count} {state}" for state, count in counts.items())],
+        notes=notes,
         history=Panel(
             "History",
-            "mean loss over folds, as a share of the base rate's",
+            f"mean loss over folds, as a share of {rival}'s",
             _history(trials, WIDE, "history"),
             _history(trials, NARROW, "history-narrow"),
             _LEGEND,
@@ -115,4 +119,4 @@ def _history(trials: pd.DataFrame, width: float, name: str) -> Markup:
         style.ticks(axis, 5, lambda value: f"{value:.4g}")
         axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
-    return style.svg(paint, width, height, name=name, label="loss of each trial over the base rate's, by number")
+    return style.svg(paint, width, height, name=name, label="relative loss of each trial, by number")

@@ -112,7 +112,7 @@ def explain(
     Raises
     ------
     ConfigError
-        No such run, unit or number of rows; a walk-forward, which keeps no models; shap is needed and not installed.
+        No such run, unit or number of rows; a walk-forward, which keeps no models.
     DataError
         The run's source is gone.
     IntegrityError

@@ -167,6 +167,11 @@ def select_features(
     known = data.y.notna().to_numpy() & (data.label_sessions < end)
     sessions = np.unique(data.sessions)
     days = (len(sessions) - len(sessions) // 2) // folds
+    if days < 1:
+        raise DataError(
+            f"select: {len(sessions)} sessions before {end} give no {folds} test windows; "
+            "lower --folds or give more data"
+        )
     cuts = walk_forward_folds(
         sessions,
         len(sessions) - days * folds,
@@ -270,6 +275,7 @@ def _by_importance(work: _Work, trainer: Trainer, train: np.ndarray, test: np.nd
 
 def _by_elimination(work: _Work, trainer: Trainer, train: np.ndarray, test: np.ndarray, count: int | None) -> _Choice:
     left, losses, rounds, survived = work.features, {}, 0, dict.fromkeys(work.features, 0)
+    is_used = _importance(trainer).max() > 0  # else no feature says anything, and none survives
     for size in _sizes(len(work.features), count):
         if size < len(left):
             left = _importance(trainer).index[:size].tolist()
@@ -279,7 +285,7 @@ def _by_elimination(work: _Work, trainer: Trainer, train: np.ndarray, test: np.n
         survived |= dict.fromkeys(left, rounds)
     # The last features differ by the importance that they had when they were left; below one round.
     last = _importance(trainer).reindex(work.features, fill_value=0.0) / 2
-    scores = (pd.Series(survived) + last) / rounds
+    scores = (pd.Series(survived) + last) / rounds * is_used
     return _Choice(scores, _strongest(scores, count or min(losses, key=lambda size: (losses[size], size))), losses)
 
 

@@ -16,9 +16,9 @@ from DATA_PROCESSING.labels import label_end_of
 from DATA_PROCESSING.sessions import without_zone
 from TRAINING import __version__
 from TRAINING.evaluation.splits import split_dates
-from TRAINING.model_fun.registry import predictor_class
+from TRAINING.model_fun.registry import predicts_position
 from TRAINING.phases.inputs import Inputs
-from TRAINING.phases.plan import Request, named_targets, resolve_models
+from TRAINING.phases.plan import Request, chosen_features, named_targets, resolve_models
 from TRAINING.runs.manifest import digest, environment
 from TRAINING.walkforward import WalkForwardEngine
 from TRAINING.walkforward.panel import LabeledPanel, join_symbols
@@ -84,6 +84,11 @@ class TunePlan:
     def targets(self) -> list[str]:
         return [self.target]
 
+    @property
+    def rival(self) -> str:
+        """Whose loss a trial's is divided by."""
+        return "cash" if predicts_position(self.model) else "the base rate"
+
     @cached_property
     def test_start(self) -> np.datetime64:
         """The first session of the phases' test window, which no trial sees."""
@@ -109,15 +114,12 @@ def make_tune_plan(
     Raises
     ------
     ConfigError
-        An unknown model, target or setting, or a model without a search space.
+        An unknown model, target, feature or setting, or a model without a search space.
     """
     (model, base), *more = resolve_models(request).items()
     if more:
         raise ConfigError(f"--model: one model at a time; got {', '.join(request.models)}")
-    if predictor_class(model).predicts_position:
-        raise ConfigError(
-            f"{model} predicts positions, which have no loss to compare; tune a model of labels or values"
-        )
+    inputs = chosen_features(request, inputs)
     space = load_search_space(model, request.files)
     if not space:
         raise ConfigError(

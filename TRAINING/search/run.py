@@ -12,7 +12,15 @@ import pandas as pd
 
 from CONFIG.errors import BarzooError, DataError
 from DATA_PROCESSING.labeled import label_panel
-from TRAINING.phases.run import Progress, check_same_plan, full_disk_is_said, ledger_of, logged, write_papers
+from TRAINING.phases.run import (
+    Progress,
+    check_apart,
+    check_same_plan,
+    full_disk_is_said,
+    ledger_of,
+    logged,
+    write_papers,
+)
 from TRAINING.reports.tuning import render_tuning
 from TRAINING.runs.ledger import Trial
 from TRAINING.runs.lock import locked
@@ -104,6 +112,7 @@ def run_tune(
     optuna_module()
     check_variant(plan.model, variant)
     store, stop = RunFolder(folder), stop or threading.Event()
+    check_apart(folder, plan)
     store.create()
     with locked(folder), full_disk_is_said(folder):
         if fresh:
@@ -199,7 +208,7 @@ def _finish(
     if outcome.best.number != 0:
         best, first = outcome.best, records[0]
         about = (
-            f"Tuned on {plan.target} of {plan.inputs.source}: {best.value:.4f} of the base rate's loss on its folds, "
+            f"Tuned on {plan.target} of {plan.inputs.source}: {best.value:.4f} of {plan.rival}'s loss on its folds, "
             f"{first.value:.4f} before."
         )
         written = write_variant(plan.model, variant, config_of(plan, best.params), plan.space, about)
@@ -211,7 +220,7 @@ def _finish(
         "folds": f"{plan.folds} before {plan.test_start}",
         "variant": variant if written else "none: nothing was better",
     }
-    store.write("report.html", render_tuning(frame, importance, meta))
+    store.write("report.html", render_tuning(frame, importance, plan.rival, meta))
     return TuneOutcome(store.path, records, importance, written, False)
 
 

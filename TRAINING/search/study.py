@@ -103,7 +103,7 @@ class TrialStore:
         Raises
         ------
         ConfigError
-            It is of a different study.
+            It is of a different study, or of another version of optuna.
         IntegrityError
             It is no store, or a damaged one.
         """
@@ -124,7 +124,11 @@ class TrialStore:
                 )
             study = optuna.create_study(storage=storage, study_name=plan.identity, load_if_exists=True)
             study.get_trials(deepcopy=False)
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{path}: another version of optuna wrote it; install that one, or give --fresh to start over"
+            ) from error
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             told = str(error).splitlines()[0]
             raise IntegrityError(f"{path}: not a whole store of trials ({told}); give --fresh to start over") from error
         return cls(plan, study, storage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ _OURS = "Tuned on "  # how the text about a variant of ours begins
 
 
 def check_variant(model: str, variant: str) -> None:
-    """Refuse, before any work, a name that is not ours to write.
+    """Refuse, before any work, a name that is not ours to write, or a folder that nobody may write to.
 
     Raises
     ------
     ConfigError
-        It is no word, one of the shipped variants, or one that the user wrote; or the file is faulty.
+        It is no word, one of the shipped variants, or one that the user wrote; or the file is faulty or not writable.
     """
     path = user_model_file(model)
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise _not_writable(path, "not a folder" if not there.is_dir() else "read-only")
     if not variant.replace("_", "a").replace("-", "a").isalnum():
         raise ConfigError(f"--variant: a name has letters, digits, _ and -; got {variant!r}")
     known = describe_model(model).variants
@@ -68,10 +72,12 @@ def write_variant(model: str, variant: str, config: Mapping[str, Any], searched:
     try:
         write_atomically(path, text)
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be written ({error.strerror}); set BARZOO_CONFIG_DIR to a folder of your own"
-        ) from error
+        raise _not_writable(path, error.strerror) from error
     return path
+
+
+def _not_writable(path: Path, reason: str) -> ConfigError:
+    return ConfigError(f"{path}: cannot be written ({reason}); set BARZOO_CONFIG_DIR to a folder of your own")
 
 
 def _with_entry(

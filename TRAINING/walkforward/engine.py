@@ -16,7 +16,7 @@ from DATA_PROCESSING.sessions import without_zone
 from TRAINING.evaluation.folds import Fold, walk_forward_folds
 from TRAINING.evaluation.metrics import SCORES
 from TRAINING.model_fun.base import find_task
-from TRAINING.model_fun.registry import predictor_class
+from TRAINING.model_fun.registry import predictor_class, predicts_position
 from TRAINING.runs.threads import quick_switches
 from TRAINING.walkforward.checkpoint import Checkpoint
 from TRAINING.walkforward.fold import Outcome, Work, run_fold
@@ -156,7 +156,7 @@ class WalkForwardEngine:
             raise ConfigError(f"no target {target!r} in the table{did_you_mean(target, target_columns(table.columns))}")
         work = self._work(model_name, config, target)
         usual = [*SCORES[work.task], *self.settings["metrics"]]
-        if work.task == "regression" and self.settings["intervals"]:
+        if work.task == "regression" and self.settings["intervals"] and not predicts_position(model_name):
             usual += ["coverage", "interval_score"]
         metrics = check_metrics(metrics or usual, work.task)
         ends = without_zone(table[label_end_of(target, table.columns)])

@@ -14,7 +14,7 @@ from TRAINING.evaluation.baselines import BUY_AND_HOLD, baseline_predictions
 from TRAINING.evaluation.folds import Fold
 from TRAINING.evaluation.splits import purged_tail
 from TRAINING.model_fun.context import predict_with_context, with_context
-from TRAINING.model_fun.registry import trainer_class
+from TRAINING.model_fun.registry import predictor_class
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _train(work: Work, train: np.ndarray, test: np.ndarray, begin: int, record: 
     if not len(train):
         raise DataError("the purge leaves no training row; give a longer window, or a smaller embargo or horizon")
     ends = work.sessions[work.label_session[train]]
-    trainer = trainer_class(work.model_name)(work.config)
+    trainer = predictor_class(work.model_name)(work.config)
     trainer.lean, trainer.folder = True, folder
     head, tail, later = np.ones(len(train), bool), np.zeros(len(train), bool), ()
     if trainer.stops_early:  # else the newest rows are too good to be held out

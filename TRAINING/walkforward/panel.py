@@ -171,13 +171,14 @@ def _from_files(source: Path) -> pd.DataFrame:
 
 
 def join_symbols(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Labeled tables of several symbols in one, with a column ``symbol``.
+    """Labeled tables of several symbols in one, with a column ``symbol``: their keys, whatever a table's own says.
 
     Raises
     ------
     DataError
         Their columns differ.
     """
+    tables = {symbol: table.drop(columns="symbol", errors="ignore") for symbol, table in tables.items()}
     first, columns = next((symbol, list(table)) for symbol, table in tables.items())
     for symbol, table in tables.items():
         unlike = sorted(set(columns) ^ set(table))

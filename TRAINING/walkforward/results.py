@@ -17,6 +17,7 @@ from DATA_PROCESSING.sessions import sessions_per_year
 from TRAINING.conformal import INTERVAL_METRICS
 from TRAINING.evaluation.metrics import MONEY_METRICS, PREDICTION_METRICS
 from TRAINING.evaluation.portfolio import portfolio
+from TRAINING.model_fun.registry import predicts_position
 from TRAINING.runs.manifest import digest, environment, read_sealed
 from TRAINING.runs.store import write_sealed
 from TRAINING.walkforward.fold import RECORD
@@ -145,7 +146,7 @@ def collect(trading: Trading, metrics: list[str], outcomes: list[tuple[Fold, str
     tested = np.unique(predictions["session"].to_numpy("datetime64[D]"))
     scored = {name: trading.scores(own, sessions_per_year(tested)) for name, own in bars.items()}
     if work.task == "regression":
-        coverage = work.settings["intervals"]
+        coverage = 0 if predicts_position(work.model_name) else work.settings["intervals"]
         if coverage:
             predictions = add_intervals(predictions, work.model_name, coverage)
         for name, (values, reasons) in interval_scores(predictions, work.model_name, coverage, scored).items():

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from TRAINING.evaluation.autocorrelation import default_lags, newey_west_mean
+from TRAINING.evaluation.baselines import left_out
 from TRAINING.evaluation.breakdown import breakdown, market_returns, regimes
 from TRAINING.evaluation.information import session_information
 from TRAINING.evaluation.portfolio import cost_sensitivity
 from TRAINING.evaluation.significance import FEWEST_BLOCKS, bootstrap_indices
+from TRAINING.model_fun.registry import predicts_position
 from TRAINING.reports.reliability import reliability_bins
 from TRAINING.reports.walkforward import Summary
 from TRAINING.runs.manifest import digest
@@ -26,6 +28,7 @@ from TRAINING.walkforward.reliability import (
     is_gated,
 )
 from TRAINING.walkforward.results import WalkForwardResults
+from TRAINING.walkforward.uncertainty import NO_INTERVALS
 
 TOP_FEATURES = 10
 INFORMATION_WINDOW = 252  # sessions
@@ -323,6 +326,10 @@ def _notes(named: list[tuple[str, WalkForwardResults]], trials: int | None) -> l
         if raw:
             where, folds = f"{name} on {result.manifest['target']}", result.folds["fold"].nunique()
             notes.append(f"{where}: {len(raw)} of {folds} folds are not calibrated; {raw[-1].split(': ', 1)[1]}")
+        asked = result.manifest["task"] == "regression" and result.manifest["settings"]["intervals"]
+        if asked and "lower" not in result.predictions and predicts_position(result.manifest["model"]):
+            notes.append(f"{name} on {result.manifest['target']}: no intervals; {NO_INTERVALS}")
+    notes += filter(None, [left_out(about["features"])])
     if about["backtest"]["execution_lag"] == 0:
         notes.append("execution_lag is 0: fills at the close that gave the signal, which nobody can trade")
     if about["untested_sessions"]:

@@ -14,12 +14,14 @@ from DATA_PROCESSING.sessions import without_zone
 from TRAINING.calibration import fold_calibrations
 from TRAINING.conformal import INTERVAL_METRICS, adaptive_intervals, score_intervals
 from TRAINING.evaluation.baselines import BUY_AND_HOLD
+from TRAINING.model_fun.registry import predicts_position
 
 if TYPE_CHECKING:
     from TRAINING.evaluation.folds import Fold
     from TRAINING.walkforward.fold import Outcome
     from TRAINING.walkforward.trading import Trading
 
+NO_INTERVALS = "a position is no guess at the label"
 _FEWEST = {"sigmoid": 100, "isotonic": 1000}  # labels; of fewer, the latter makes certainties
 _LEFT_AS_THEY_ARE = ("base_rate", BUY_AND_HOLD)  # the former says what it says, the latter says nothing
 
@@ -76,10 +78,14 @@ def add_intervals(predictions: pd.DataFrame, model: str, coverage: float) -> pd.
 def interval_scores(
     predictions: pd.DataFrame, model: str, coverage: float, names: Iterable[str]
 ) -> dict[str, tuple[dict[str, float], dict[str, str]]]:
-    """Coverage, mean width and interval score of each name, NaN without intervals, and the reasons."""
+    """Coverage, mean width and interval score of each name, NaN without intervals, and the reasons.
+
+    A model that predicts positions has no intervals: a position is no guess at the label.
+    """
     scores = {}
+    without = NO_INTERVALS if predicts_position(model) else "intervals is 0"
     for name in names:
-        why = "only the model has intervals" if coverage else "intervals is 0"
+        why = "only the model has intervals" if coverage else without
         scores[name] = {}, dict.fromkeys((metric.name for metric in INTERVAL_METRICS), why)
     if coverage:
         rows = predictions[predictions["model"] == model]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from CONFIG.config_loader import (
@@ -75,6 +76,26 @@ def test_shipped_spaces_hold_what_is_shipped_as_balanced(model: str) -> None:
     config = load_model_config(model, "balanced")
     for key, space in load_search_space(model).items():
         assert config[key] in space, key
+
+
+@pytest.mark.parametrize("model", model_names())
+def test_every_model_has_a_space_of_configurations_that_are_valid(model: str) -> None:
+    """Its ends, and what lies between; 3 to 7 keys, so that few trials say something."""
+    spaces, random = load_search_space(model), np.random.default_rng(0)
+    assert 3 <= len(spaces) <= 7
+    for end in (0.0, 1.0, *random.random(30)):
+        values = {}
+        for key, space in spaces.items():
+            share = end if end in (0, 1) else random.random()
+            if space.choices:
+                values[key] = space.choices[min(int(share * len(space.choices)), len(space.choices) - 1)]
+            elif isinstance(space.low, int):
+                values[key] = round(space.low + share * (space.high - space.low))
+            elif space.log:
+                values[key] = min(space.low * (space.high / space.low) ** share, space.high)
+            else:
+                values[key] = space.low + share * (space.high - space.low)
+        assert check_model_config(model, values) == load_model_config(model) | values
 
 
 def test_a_space_outside_the_limits_is_told_with_its_line(own: Path) -> None:

@@ -10,6 +10,8 @@ import pandas as pd
 from CONFIG.errors import BarzooError
 from TRAINING.model_fun.base import Trainer, as_floats
 
+_SHAP_ROWS = 100  # of a test window, for `own_frames`: a small part of the time that training takes
+
 
 class _BoostingTrainer(Trainer):
     """What both libraries share: native trees that take NaN, early stopping on later rows, importance by gain."""
@@ -28,6 +30,28 @@ class _BoostingTrainer(Trainer):
         """
         self._check_trained()
         return np.asarray(self._contributions(self._align(X, "X")), dtype=float)
+
+    def own_frames(self, X: pd.DataFrame, y: pd.Series) -> dict[str, pd.DataFrame]:
+        """How far features move predictions, by `shap_values` of some rows that are evenly spread over X.
+
+        Returns
+        -------
+        dict of str to DataFrame
+            ``shap``: per ``feature`` that moves any ``mean_abs``, the mean size of its values, and ``direction``, the
+            rank correlation of feature and value: above 0, more of the feature raises the prediction; NaN where the
+            feature is constant.
+        """
+        rows = X.iloc[np.unique(np.linspace(0, len(X) - 1, min(_SHAP_ROWS, len(X))).astype(int))][self.features]
+        values = pd.DataFrame(self.shap_values(rows)[:, :-1], rows.index, rows.columns)
+        values = values.loc[:, values.any()]
+        rows = rows[values.columns]
+        direction = values.where(rows.notna()).rank().corrwith(rows.rank())
+        table = {
+            "feature": values.columns,
+            "mean_abs": values.abs().mean().to_numpy(),
+            "direction": direction.to_numpy(),
+        }
+        return {"shap": pd.DataFrame(table)}
 
     @abstractmethod
     def _contributions(self, X: pd.DataFrame) -> np.ndarray:

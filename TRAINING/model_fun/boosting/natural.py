@@ -118,6 +118,14 @@ class NGBoostTrainer(Trainer):
         parameters = self._forecaster.parameters(as_floats(self._align(X[known], "X")))
         return score_distribution(self._kind, y.to_numpy(float)[known], parameters)
 
+    def own_frames(self, X: pd.DataFrame, y: pd.Series) -> dict[str, pd.DataFrame]:
+        """``pit``: ``timestamp`` and `pit` of each row of X, NaN without label; none of two classes."""
+        self._check_trained()
+        if self.task == "binary":
+            return {}
+        values = {"timestamp": X.index.get_level_values(-1), "pit": self.pit(X, y).to_numpy()}
+        return {"pit": pd.DataFrame(values)}
+
     @property
     def _kind(self):
         return DISTRIBUTIONS[self._forecaster.distribution]

@@ -69,6 +69,12 @@ class QuantileLightGBMTrainer(Trainer):
             scores["crossed"] = np.mean((np.diff(raw, axis=1) < 0).any(axis=1))
         return {name: float(score) for name, score in scores.items()}
 
+    def own_frames(self, X: pd.DataFrame, y: pd.Series) -> dict[str, pd.DataFrame]:
+        """``quantiles``: ``timestamp`` and `predict_quantiles` of each row of X, a column per level, as ``0.05``."""
+        quantiles = self.predict_quantiles(X).rename(columns=repr).rename_axis(columns=None)
+        quantiles.insert(0, "timestamp", X.index.get_level_values(-1))
+        return {"quantiles": quantiles.reset_index(drop=True)}
+
     def _choose_task(self, y: np.ndarray) -> str:
         task = super()._choose_task(y)
         if task not in self.tasks and len(np.unique(y)) > 1:

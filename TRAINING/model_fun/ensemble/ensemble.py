@@ -90,6 +90,10 @@ class EnsembleTrainer(Trainer):
                 scores[f"{name}_{part}"] = float(loss)
         return scores
 
+    def own_frames(self, X: pd.DataFrame, y: pd.Series) -> dict[str, pd.DataFrame]:
+        """``weights``: a row per ``part``, see `weights`."""
+        return {"weights": self.weights().reset_index()}
+
     def _minimum_rows(self, y: np.ndarray) -> float:
         return 2 * self.config["min_samples_leaf"]
 

@@ -13,7 +13,7 @@ from TRAINING.model_fun.base import as_floats
 from TRAINING.model_fun.feature_trainer import FeatureTrainer
 from TRAINING.model_fun.nets.generative_estimators import GANTransformer, Generative, VAETransformer
 
-_FEWEST_ROWS = 10  # below, a scale and a loss say nothing
+FEWEST_ROWS = 10  # below, a scale and a loss say nothing
 _COLLAPSED = 0.01  # a latent of lower variance says nothing of a row (Burda, Grosse and Salakhutdinov 2016)
 _COMPARED_ROWS = 5_000  # training rows that samples are compared with
 
@@ -24,7 +24,7 @@ class GenerativeTrainer(FeatureTrainer):
     allows_nan = True
 
     @abstractmethod
-    def _make(self) -> Generative:
+    def make(self) -> Generative:
         """The transformer that the configuration describes, not fitted."""
 
     def _shared(self) -> dict:
@@ -47,13 +47,17 @@ class GenerativeTrainer(FeatureTrainer):
         }
 
     def _check_count(self, count: int) -> None:
-        if count < _FEWEST_ROWS:
-            raise DataError(f"{self.name}: {count} training rows, but it takes {_FEWEST_ROWS} to learn; give more rows")
+        if count < FEWEST_ROWS:
+            raise DataError(f"{self.name}: {count} training rows, but it takes {FEWEST_ROWS} to learn; give more rows")
 
     def _fit(self, X, y, X_val, y_val, rows) -> None:
-        estimator = self._make()
+        estimator = self.make()
         estimator.folder = self.folder
-        result = estimator.fit(X, X_val=X_val).result_
+        self.take(estimator.fit(X, X_val=X_val), X)
+
+    def take(self, estimator: Generative, X: pd.DataFrame) -> None:
+        """Take the net and its curves from a transformer that was fitted to X."""
+        result = estimator.result_
         self._estimator, self._net, self._shape = estimator, estimator.net_, estimator.shape_
         self.rounds = result.epochs
         self.notes += result.notes
@@ -61,14 +65,14 @@ class GenerativeTrainer(FeatureTrainer):
         self._note_collapsed(X)
 
     def _note_collapsed(self, X: pd.DataFrame) -> None:
-        names = [f"latent_{number}" for number in np.flatnonzero(self._latents(as_floats(X)).var(axis=0) < _COLLAPSED)]
+        names = [f"latent_{number}" for number in np.flatnonzero(self.encode(as_floats(X)).var(axis=0) < _COLLAPSED)]
         if names:
             self.notes.append(
                 f"{len(names)} of {self.config['latent_dim']} latents say nothing of the rows (collapsed): "
                 f"{', '.join(names)}; {self._against_collapse}"
             )
 
-    def _latents(self, X: np.ndarray) -> np.ndarray:
+    def encode(self, X: np.ndarray) -> np.ndarray:
         from TRAINING.neural.threads import limited_threads
 
         with limited_threads(self.config["n_jobs"]):
@@ -101,7 +105,7 @@ class VAETrainer(GenerativeTrainer):
     _measures = {"train": "loss", "validation": "loss"}  # noqa: RUF012
     _against_collapse = "lower latent_dim or beta"
 
-    def _make(self) -> VAETransformer:
+    def make(self) -> VAETransformer:
         config = self.config
         own = {"beta": config["beta"], "kl_warmup": config["kl_warmup"], "gradient_clip": config["gradient_clip"]}
         return VAETransformer(**self._shared(), **own)
@@ -138,13 +142,13 @@ class GANTrainer(GenerativeTrainer):
     _measures = {"train": "critic_distance", "validation": "sliced_wasserstein"}  # noqa: RUF012
     _against_collapse = "lower latent_dim or train longer"
 
-    def _make(self) -> GANTransformer:
+    def make(self) -> GANTransformer:
         config = self.config
         own = {"noise_dim": config["noise_dim"], "critic_steps": config["critic_steps"]}
         return GANTransformer(**self._shared(), **own)
 
-    def _fit(self, X, y, X_val, y_val, rows) -> None:
-        super()._fit(X, y, X_val, y_val, rows)
+    def take(self, estimator: GANTransformer, X: pd.DataFrame) -> None:
+        super().take(estimator, X)
         self._compared = X.iloc[:: -(-len(X) // _COMPARED_ROWS)]
 
     def sample(self, count: int, seed: int = 0) -> pd.DataFrame:

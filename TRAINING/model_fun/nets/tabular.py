@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -55,7 +56,12 @@ class MLPTrainer(NetTrainer):
         self._train(estimator, X, y.astype(np.int64) if self.task == "binary" else y, X_val, y_val, weight)
 
     def _predict(self, X: pd.DataFrame) -> np.ndarray:
-        return self._answers(X)[:, 0]
+        return self._answers(X)[:, self._head]
+
+    @property
+    def _head(self) -> int:
+        """The place of the target among the net's heads: of a net of several targets, the one that has its name."""
+        return next((place for place, head in enumerate(self._shape.heads) if head.name == self.target), 0)
 
     def _answers(self, X: pd.DataFrame) -> np.ndarray:
         """(n, heads) values and probabilities."""
@@ -69,7 +75,7 @@ class MLPTrainer(NetTrainer):
         return self._estimator.importances_ if hasattr(self, "_estimator") else self._stored_importances
 
     def _importance(self) -> np.ndarray:
-        return self._importances()[0]
+        return self._importances()[self._head]
 
     def payloads(self) -> dict[str, bytes]:
         from safetensors.torch import save
@@ -154,6 +160,21 @@ class MultiTaskTrainer(MLPTrainer):
             return super().predict(X)
         binary = [head.kind == "binary" for head in self._shape.heads[: score.shape[1]]]
         return np.where(binary, score > 0.5, score)
+
+    def of_target(self, target: str) -> MultiTaskTrainer:
+        """This net, trained on several targets, as a model of one of them.
+
+        Raises
+        ------
+        ConfigError
+            It was not trained on it.
+        """
+        self._check_trained()
+        if target not in self.target:
+            raise ConfigError(f"{self.name}: no target {target!r}{did_you_mean(target, self.target)}")
+        one = copy.copy(self)
+        one.target, one.task = target, self._shape.heads[self.target.index(target)].kind
+        return one
 
     def predict_touch(self, X: pd.DataFrame) -> np.ndarray:
         """(n,) probability that a barrier is touched within the horizon.

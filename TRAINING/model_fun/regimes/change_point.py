@@ -92,6 +92,12 @@ class ChangePointTrainer(Trainer):
         scores = dict(zip(("segments", "effective_rows"), self._training.tolist(), strict=True))
         return scores | ({"change_probability": float(detected[COLUMNS[1]].mean())} if len(detected) else {})
 
+    def own_frames(self, X: pd.DataFrame, y: pd.Series) -> dict[str, pd.DataFrame]:
+        """``changes``: per row of X its ``timestamp`` and what `transform` says of it, without the prefix."""
+        detected = self.transform(X).rename(columns=lambda name: name.removeprefix("regime_"))
+        detected.insert(0, "timestamp", X.index.get_level_values(-1))
+        return {"changes": detected.reset_index(drop=True)}
+
     def _minimum_rows(self, y: np.ndarray) -> float:
         if self.config["learner"] == "linear":
             return _FEWEST_ROWS

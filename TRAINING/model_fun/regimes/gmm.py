@@ -49,16 +49,9 @@ class GMMRegimeTrainer(Trainer):
             (regimes, regimes): index ``from``, columns ``to``, each row sums to 1. A row's regime is its most probable
             one. NaN for a regime that no row leaves.
         """
-        probabilities = self.transform(X)
-        series = SeriesOfRows.of(X, len(X))
-        regimes, symbols = (series.arrange(part) for part in (probabilities.to_numpy().argmax(axis=1), series.codes))
-        follows = symbols[1:] == symbols[:-1]
-        counts = np.zeros((probabilities.shape[1],) * 2)
-        np.add.at(counts, (regimes[:-1][follows], regimes[1:][follows]), 1)
-        left = counts.sum(axis=1, keepdims=True)
-        names = list(probabilities)
-        table = pd.DataFrame(counts / np.where(left > 0, left, np.nan), names, names)
-        return table.rename_axis(index="from", columns="to")
+        counts = _steps(self.transform(X))
+        left = counts.sum(axis=1)
+        return counts.div(left.where(left > 0), axis=0).rename_axis(index="from", columns="to")
 
     def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
         """Of the mixture.
@@ -76,6 +69,22 @@ class GMMRegimeTrainer(Trainer):
             "bic": self._mixture.bic,
             "log_likelihood": float(np.logaddexp.reduce(joint, axis=1).mean()),
         }
+
+    def own_frames(self, X: pd.DataFrame, y: pd.Series) -> dict[str, pd.DataFrame]:
+        """The most probable regimes of X.
+
+        Returns
+        -------
+        dict of str to DataFrame
+            ``regimes``: ``timestamp`` and ``regime``, a number, per row; ``transitions``: how many rows (``count``) of
+            the regime ``from`` are followed by one of ``to``, for each pair of regimes.
+        """
+        probabilities = self.transform(X)
+        counts = _steps(probabilities).to_numpy()
+        number = np.arange(len(counts))
+        steps = {"from": np.repeat(number, len(counts)), "to": np.tile(number, len(counts)), "count": counts.ravel()}
+        regimes = {"timestamp": X.index.get_level_values(-1), "regime": probabilities.to_numpy().argmax(axis=1)}
+        return {"regimes": pd.DataFrame(regimes), "transitions": pd.DataFrame(steps)}
 
     def _minimum_rows(self, y: np.ndarray) -> float:
         return _ROWS_PER_COMPONENT * max(self.config["most_components"], 2)
@@ -135,3 +144,13 @@ class GMMRegimeTrainer(Trainer):
         arrays = {name: array.copy() for name, array in load(payloads["regimes.safetensors"]).items()}
         self._experts = arrays.pop("experts")
         self._mixture = RegimeMixture(**{**arrays, "bic": float(arrays["bic"].item())})
+
+
+def _steps(probabilities: pd.DataFrame) -> pd.DataFrame:
+    """(regimes, regimes) how often each most probable regime is followed by each, row by row of a symbol in time."""
+    series = SeriesOfRows.of(probabilities, len(probabilities))
+    regimes, symbols = (series.arrange(part) for part in (probabilities.to_numpy().argmax(axis=1), series.codes))
+    follows = symbols[1:] == symbols[:-1]
+    counts = np.zeros((probabilities.shape[1],) * 2, np.int64)
+    np.add.at(counts, (regimes[:-1][follows], regimes[1:][follows]), 1)
+    return pd.DataFrame(counts, probabilities.columns, probabilities.columns)

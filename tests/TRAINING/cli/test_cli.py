@@ -77,11 +77,11 @@ def test_unknown_variant_of_the_environment_warns_in_a_run_over_many(tmp_path: P
 def test_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path, barzoo) -> None:
     done = barzoo("train", "--dry-run", "--variant", "smoke", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for word in ("AAPL", "FB", "skipped: too short", "16 to train, 4 skipped", "memory", "time", "2000-03-01"):
+    for word in ("AAPL", "FB", "skipped: too short", "32 to train, 8 skipped", "memory", "time", "2000-03-01"):
         assert word in done.stdout
     assert list(tmp_path.iterdir()) == []
     plan = json.loads(barzoo("train", "--dry-run", "--variant", "smoke", "--json", cwd=tmp_path).stdout)
-    assert len(plan["units"]) == 20
+    assert len(plan["units"]) == 40
 
 
 def test_train_then_predict_on_the_demo(tmp_path: Path, barzoo) -> None:

@@ -10,9 +10,7 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from CONFIG.config_loader import load_model_config
 from CONFIG.errors import DataError
 from DATA_PROCESSING.dataset import RowInfo
-from TRAINING.model_fun import MODELS, trainer_class
-
-PREDICTORS = sorted(model for model in MODELS if not trainer_class(model).makes_features)
+from TRAINING.model_fun import MODELS, predictor_class, trainer_class
 
 
 def weighed(count: int, weight: np.ndarray) -> RowInfo:
@@ -23,7 +21,7 @@ def weighed(count: int, weight: np.ndarray) -> RowInfo:
 
 def scores(model: str, X: pd.DataFrame, y: pd.Series, weight: np.ndarray | None) -> np.ndarray:
     config = load_model_config(model, variant="smoke")
-    return trainer_class(model)(config).train(X, y, rows=weighed(len(X), weight)).predict_score(X)
+    return predictor_class(model)(config).train(X, y, rows=weighed(len(X), weight)).predict_score(X)
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
@@ -38,10 +36,10 @@ def test_weights_are_those_of_lightgbm_itself(make_planted, task):
     np.testing.assert_array_equal(trainer.predict_score(X), expected)
 
 
-@pytest.mark.parametrize("model", PREDICTORS)
+@pytest.mark.parametrize("model", sorted(MODELS))
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_equal_weights_change_nothing(make_planted, model, task):
-    if task not in trainer_class(model).tasks:
+    if task not in predictor_class(model).tasks:
         pytest.skip(f"it does not learn {task} targets")
     X, y = make_planted(500, task)
     plain = scores(model, X, y, None)
@@ -51,7 +49,7 @@ def test_equal_weights_change_nothing(make_planted, model, task):
     assert not np.array_equal(scores(model, X, y, np.linspace(0.01, 2, 500)), plain)
 
 
-@pytest.mark.parametrize("model", PREDICTORS)
+@pytest.mark.parametrize("model", sorted(MODELS))
 @pytest.mark.parametrize(
     ("weight", "message"),
     [

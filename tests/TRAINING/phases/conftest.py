@@ -35,7 +35,8 @@ class Listener:
 @pytest.fixture
 def plan_for(bars_folder: Path) -> Callable[..., Plan]:
     def make(**request) -> Plan:
-        request = Request(**{"source": str(bars_folder), "variant": "smoke", **request})
+        usual = {"source": str(bars_folder), "variant": "smoke", "models": ["lightgbm", "xgboost"]}
+        request = Request(**usual | request)
         return make_plan(request, open_inputs(request.source, request.symbols, request.files))
 
     return make

@@ -225,8 +225,6 @@ def test_what_cannot_be_planned_is_said(made, tables, tmp_path) -> None:
         plan_of(tables, target="TTH")
     with pytest.raises(ConfigError, match="--latent-dim is of --phase features"):
         make_plan(Request(source=str(tables), latent_dim=2), open_inputs(str(tables)))
-    with pytest.raises(ConfigError, match="vae makes features and predicts nothing; use --phase features"):
-        make_plan(Request(source=str(tables), models=["vae"]), open_inputs(str(tables)))
     with pytest.raises(ConfigError, match="holds the input|not a run folder"):
         run(plan_of(tables), tables)
     source = tmp_path / "unlike"

@@ -13,7 +13,7 @@ from CONFIG.errors import ConfigError
 from DATA_PROCESSING.labels import average_uniqueness, time_decay
 from TRAINING.phases.inputs import open_inputs
 from TRAINING.phases.plan import BASELINES, Request, make_plan
-from TRAINING.phases.unit import make_windows
+from TRAINING.phases.windows import make_windows
 from TRAINING.runs.manifest import read_sealed
 
 

@@ -7,23 +7,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from CONFIG.errors import ConfigError
+from CONFIG.errors import ConfigError, DataError
 from TRAINING.evaluation.metrics import MONEY_METRICS, PREDICTION_METRICS
+from TRAINING.model_fun import MODELS
 from TRAINING.phases.inputs import open_inputs
 from TRAINING.phases.plan import BASELINES, Request, make_plan, resolve_models
 
 
 def test_default_plan_covers_models_targets_symbols(plan_for) -> None:
-    plan = plan_for()
+    plan = plan_for(models=None)
+    models = ["lightgbm", "xgboost", "ensemble", "multi_task"]
     assert plan.targets == ["y_will_peak", "fwd_ret_5"]
-    assert list(plan.models) == ["lightgbm", "xgboost"]
-    assert len(plan.units) == 3 * 2 * 3
-    assert {unit.model for unit in plan.units} == {"lightgbm", "xgboost", BASELINES}
+    assert list(plan.models) == models
+    assert len(plan.units) == 3 * 2 * 5
+    assert {unit.model for unit in plan.units} == {*models, BASELINES}
     assert not any(unit.skip for unit in plan.units)
     sessions = plan.inputs.sessions
     assert (plan.validation_start, plan.test_start) == (sessions[300], sessions[400])
     assert all(unit.rows == (300, 100, 100) for unit in plan.units)
-    assert [len(batch) for batch in plan.batches()] == [1] * 18
+    assert sorted(len(batch) for batch in plan.batches()) == [1] * 24 + [6], "the nets train together"
 
 
 def test_identity_holds_and_changes_with_what_matters(plan_for, bars_folder, tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_a_short_symbol_is_skipped_with_numbers(bars_folder, make_bars, tmp_path
     make_bars(2, start="2015-01-01").to_csv(tmp_path / "TWO.csv", index=False)
     make_bars(500)[450:].to_csv(tmp_path / "LATE.csv", index=False)
     inputs = open_inputs(str(tmp_path))
-    plan = make_plan(Request(variant="smoke"), inputs)
+    plan = make_plan(Request(models=["lightgbm", "xgboost"], variant="smoke"), inputs)
     skipped = {unit.symbol: unit.skip for unit in plan.units if unit.skip}
     assert set(skipped) == {"TWO", "LATE"}
     assert "too short: 2 rows before" in skipped["TWO"]
@@ -146,4 +148,20 @@ def test_a_target_may_not_look_further_than_label_end(tmp_path: Path, make_bars)
     bars.to_parquet(tmp_path / "MINE.parquet")
     inputs = open_inputs(str(tmp_path))
     assert inputs.symbols["MINE"].horizon == 20
-    assert len(make_plan(Request(target="fwd_ret_20"), inputs).todo) == 3
+    assert len(make_plan(Request(models=["lightgbm"], target="fwd_ret_20"), inputs).todo) == 2
+
+
+def test_both_phases_together_and_all_are_the_whole_zoo() -> None:
+    core, sequential = (list(resolve_models(Request(phase))) for phase in ("core", "sequential"))
+    assert sorted(core + sequential) == sorted(MODELS)
+    assert list(resolve_models(Request(models=["all"]))) == list(MODELS)
+
+
+def test_a_model_that_cannot_learn_a_target_is_skipped_with_the_reason(plan_for, run, tmp_path: Path) -> None:
+    plan = plan_for(models=["quantile_lightgbm", "lightgbm"])
+    (reason,) = {unit.skip for unit in plan.units if unit.skip}
+    assert reason == "quantile_lightgbm learns regression targets only, and y_will_peak is binary"
+    assert {(unit.model, unit.target) for unit in plan.units if unit.skip} == {("quantile_lightgbm", "y_will_peak")}
+    alone = plan_for(models=["quantile_lightgbm"], target="y_will_peak")
+    with pytest.raises(DataError, match=f"nothing to train, every unit is skipped; {reason}"):
+        run(alone, tmp_path / "run")

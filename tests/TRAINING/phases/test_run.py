@@ -28,7 +28,8 @@ def finished(bars_folder, tmp_path_factory):
     from TRAINING.phases.plan import Request, make_plan
 
     folder = tmp_path_factory.mktemp("finished") / "run"
-    plan = make_plan(Request(source=str(bars_folder), variant="smoke"), open_inputs(str(bars_folder)))
+    request = Request(source=str(bars_folder), models=["lightgbm", "xgboost"], variant="smoke")
+    plan = make_plan(request, open_inputs(request.source))
     from TRAINING.cli.terminal import Lines
     from TRAINING.phases.run import run_plan
 
@@ -80,7 +81,7 @@ def test_a_units_numbers_follow_from_its_rows(finished) -> None:
 def test_no_training_row_knows_the_next_window(finished) -> None:
     outcome, plan = finished
     table = read_table(table_path(outcome.folder / "labeled", "BBB"))
-    from TRAINING.phases.unit import make_windows
+    from TRAINING.phases.windows import make_windows
 
     unit = next(unit for unit in plan.units if unit.symbol == "BBB" and unit.model == "lightgbm")
     data = make_windows(unit, plan, table)
@@ -136,7 +137,8 @@ def test_killed_runs_resume_to_the_same_bytes(finished, bars_folder, run, result
         "            if what == sys.argv[3] and len(done) == int(sys.argv[4]):\n"
         "                os.kill(os.getpid(), signal.SIGKILL)\n"
         "        yield step\n"
-        "plan = make_plan(Request(source=sys.argv[1], variant='smoke'), open_inputs(sys.argv[1]))\n"
+        "request = Request(source=sys.argv[1], variant='smoke', models=['lightgbm', 'xgboost'])\n"
+        "plan = make_plan(request, open_inputs(sys.argv[1]))\n"
         "run_plan(plan, Path(sys.argv[2]), jobs=2, progress=Killer())\n"
     )
     for stage, steps in (("label", "2"), ("train", "5")):
@@ -295,7 +297,7 @@ def test_nothing_to_train_is_an_error(plan_for, run, tmp_path: Path) -> None:
 def test_a_configured_task_cannot_be_compared(plan_for, run, tmp_path: Path) -> None:
     mine = tmp_path / "lightgbm.yaml"
     mine.write_text("defaults:\n  task: regression\n")
-    outcome, _ = run(plan_for(files=(mine,), target="y_will_peak"), tmp_path / "run")
+    outcome, _ = run(plan_for(files=(mine,), models=None, target="y_will_peak"), tmp_path / "run")
     assert set(outcome.results.units["status"]) == {"failed"}
     assert outcome.results.units["reason"].str.contains("asks for task: regression, but y_will_peak is binary").all()
     assert "lightgbm" not in set(outcome.results.leaderboard["model"])

@@ -15,7 +15,7 @@ from DATA_PROCESSING.sources import read_panel
 from TRAINING.phases.inputs import open_inputs
 from TRAINING.phases.plan import Plan, Request, make_plan
 from TRAINING.phases.predict import predict_newest
-from TRAINING.phases.unit import UnitData, make_windows
+from TRAINING.phases.windows import UnitData, make_windows
 from TRAINING.runs.manifest import read_sealed
 
 TARGET = "fwd_ret_5"

@@ -94,7 +94,7 @@ def test_every_run_on_a_history_counts(walk_plan, bars_folder, tmp_path):
     first = run_walk(walk_plan(), tmp_path / "first", jobs=1, progress=Quiet())
     again = run_walk(walk_plan(), tmp_path / "first", jobs=1, progress=Quiet())
     other = run_walk(walk_plan(targets=("fwd_ret_5", "MFE")), tmp_path / "other", jobs=1, progress=Quiet())
-    request = Request("core", str(bars_folder), target="fwd_ret_5", variant="smoke")
+    request = Request("core", str(bars_folder), ["lightgbm", "xgboost"], target="fwd_ret_5", variant="smoke")
     run_plan(make_plan(request, open_inputs(request.source)), tmp_path / "core", jobs=1, progress=Quiet())
     last = run_walk(walk_plan(), tmp_path / "first", jobs=1, progress=Quiet())
     counted = [outcome.leaderboard["trials"].max() for outcome in (first, again, other, last)]

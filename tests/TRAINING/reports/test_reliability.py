@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.calibration import calibration_curve
 
 from TRAINING.reports.reliability import (
     coverage_by_session,
     coverage_through_time,
+    pit_bins,
+    quantile_bins,
     reliability_bins,
     reliability_diagram,
 )
@@ -149,3 +152,61 @@ def test_pictures_of_little_or_nothing_are_still_pictures():
     assert short["coverage"].isna().all()
     for frame in (short, short[:0]):
         assert "<svg" in coverage_through_time(frame, MODELS, coverage=0.9, name="c", label="", narrow=True)
+
+
+# ---- distributions and quantiles ----
+
+
+def forecasts(seed, days=250, symbols=4):
+    """PIT values of calibrated forecasts over five days; neighbouring days and the symbols of one day are alike."""
+    random = np.random.default_rng(seed)
+    sessions = np.repeat(pd.bdate_range("2020-01-01", periods=days), symbols)
+    market = np.convolve(random.normal(size=days + 4), np.full(5, 5**-0.5), "valid")
+    common, own = np.repeat(market, symbols), random.normal(size=days * symbols)
+    return pd.DataFrame({"session": sessions, "pit": norm.cdf(np.sqrt(0.9) * common + np.sqrt(0.1) * own)})
+
+
+def test_pit_bins_count_labels():
+    rows = pd.concat([forecasts(0), pd.DataFrame({"session": [DAYS[0]], "pit": [np.nan]})]).sample(frac=1)
+    frame = pit_bins(rows, bins=5)
+    expected = np.histogram(rows["pit"].dropna(), np.linspace(0, 1, 6))[0] / 1000
+    np.testing.assert_allclose(frame["share"], expected)
+    assert frame["rows"].tolist() == [1000] * 5
+    assert frame["low"].tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    ends = pit_bins(pd.DataFrame({"session": DAYS[:3], "pit": [0.0, 0.2, 1.0]}), bins=5)
+    np.testing.assert_allclose(ends["share"], [1 / 3, 1 / 3, 0, 0, 1 / 3])
+
+
+def test_calibrated_forecasts_lie_within_the_band_nearly_always():
+    """Rows counted one by one would give a band that is left far more often, as symbols of one day are alike."""
+    frames = [pit_bins(forecasts(seed, days=500)) for seed in range(60)]
+    within = np.mean([frame["share"].between(frame["chance_low"], frame["chance_high"]) for frame in frames])
+    assert 0.88 < within < 0.98
+    naive = 1.96 * np.sqrt(0.1 * 0.9 / 2000)
+    assert np.mean([np.abs(frame["share"] - 0.1) < naive for frame in frames]) < 0.8
+    sure = forecasts(1, days=2000).assign(pit=lambda rows: norm.cdf(2 * norm.ppf(rows["pit"])))
+    frame = pit_bins(sure)
+    assert (frame["share"] > frame["chance_high"]).iloc[[0, -1]].all()
+
+
+def test_quantile_bins_equal_an_obvious_loop():
+    rows = forecasts(3)
+    levels = np.array([0.1, 0.5, 0.9])
+    quantiles = np.tile(levels, (len(rows), 1)) + np.random.default_rng(0).normal(0, 0.01, (len(rows), 3))
+    frame = quantile_bins(rows.rename(columns={"pit": "y"}), quantiles, levels, block=10)
+    blocks = np.unique(rows["session"], return_inverse=True)[1] // 10
+    for place, level in enumerate(levels):
+        below = (rows["pit"] <= quantiles[:, place]).to_numpy()
+        sums = [np.sum(below[blocks == block] - below.mean()) for block in range(25)]
+        reach = 1.96 * np.sqrt(np.sum(np.square(sums)) * 25 / 24) / len(rows)
+        row = frame.iloc[place]
+        assert row["level"] == level
+        assert row["below"] == pytest.approx(below.mean())
+        assert row["high"] - row["below"] == pytest.approx(reach)
+        assert row["below"] - row["low"] == pytest.approx(reach)
+
+
+def test_a_few_blocks_have_no_band():
+    assert pit_bins(forecasts(0, days=100)).filter(like="chance").isna().all(None)
+    assert pit_bins(forecasts(0, days=100), block=10).filter(like="chance").notna().all(None)
+    assert pit_bins(forecasts(0)[:0])["rows"].tolist() == [0] * 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from itertools import combinations
 from math import factorial
@@ -98,10 +97,12 @@ def test_sampled_values_of_interactions():
     np.testing.assert_allclose(shares.sum(), triple(row), atol=1e-9)
 
 
-def test_without_shap_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "shap", None)
-    with pytest.raises(ConfigError, match=r"needs shap; pip install 'barzoo\[explain\]'$"):
-        permutation_values(stand_in(lambda windows: windows[:, 0, 0]), frame(5, 2), np.array([4]), frame(5, 2))
+def test_sampled_values_repeat_and_do_not_depend_on_other_rows():
+    X = frame(30, 6)
+    model = stand_in(lambda windows: np.tanh(windows.sum(axis=(1, 2))) * windows[:, -1, 0], 2)
+    both = permutation_values(model, X, np.array([12, 25]), X[:20], seed=3)
+    np.testing.assert_array_equal(permutation_values(model, X, np.array([25]), X[:20], seed=3), both[1:])
+    assert (permutation_values(model, X, np.array([25]), X[:20], seed=4) != both[1:]).any()
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,21 @@ def test_what_is_not_there_is_told(run, barzoo, arguments, told):
     assert done.returncode == 2
     assert done.stderr.startswith("error: " + told.format(run="run"))
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("phase", "told"),
+    [
+        ("tune", "a tune run, which has no predictions; name a core"),
+        ("features", "a features run, which has no predictions; name a core"),
+        ("walkforward", "a walk-forward keeps no models; explain a core or sequential run"),
+    ],
+)
+def test_runs_without_models_are_refused(run, monkeypatch, phase, told):
+    manifest = open_run(run).manifest | {"phase": phase, "scopes": []}
+    monkeypatch.setattr("TRAINING.phases.finished.read_sealed", lambda folder: (manifest, {}))
+    with pytest.raises(ConfigError, match=told):
+        explain(run)
 
 
 def test_another_table_is_refused(run, monkeypatch):

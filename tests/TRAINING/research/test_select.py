@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from CONFIG.config_loader import load_model_config, load_run_config
-from CONFIG.errors import ConfigError
+from CONFIG.errors import ConfigError, DataError
 from DATA_PROCESSING.feature_list import read_feature_list, write_feature_list
 from TRAINING.phases.inputs import Inputs, open_inputs
 from TRAINING.phases.plan import Request, make_plan
@@ -177,6 +177,37 @@ def test_what_cannot_be_done_is_told(inputs, named, told):
         select(inputs, **named)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_features_that_say_nothing_are_not_chosen(tmp_path, method):
+    folder = planted_tables(tmp_path / "tables")
+    for path in folder.iterdir():
+        table = pd.read_parquet(path).drop(columns=["noise_2", "noise_3", "noise_4", "noise_5", "second", "twin"])
+        table[["noise_0", "noise_1"]], table["strong"] = (1.0, -3.0), np.nan
+        table.to_parquet(path)
+    assert select(open_inputs(str(folder)), method).features == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_feature_is_the_choice(tmp_path, method):
+    folder = planted_tables(tmp_path / "tables")
+    for path in folder.iterdir():
+        table = pd.read_parquet(path)
+        table.drop(
+            columns=[name for name in table if name.startswith("noise") or name in ("second", "twin")]
+        ).to_parquet(path)
+    found = select(open_inputs(str(folder)), method)
+    assert found.features == ["strong"]
+    assert np.isnan(found.stability)  # it could not have been another
+
+
+def test_too_few_sessions_for_the_folds_are_told(inputs):
+    with pytest.raises(DataError, match="560 sessions before .* give no 900 test windows; lower --folds"):
+        select_features(
+            inputs, "lightgbm", load_model_config("lightgbm", "smoke"), "y_planted", "importance",
+            split=load_run_config("split"), folds=900,
+        )  # fmt: skip
+
+
 def test_positions_have_no_loss_to_select_by(inputs):
     with pytest.raises(ConfigError, match="reward_based predicts positions"):
         select_features(inputs, "reward_based", {}, "y_planted", "importance", split=load_run_config("split"))
@@ -187,7 +218,7 @@ def test_a_list_of_features_comes_back(tmp_path):
     write_feature_list(path, ["b", "a"], ["2 of 3 features"])
     assert path.read_text() == "# 2 of 3 features\nb\na\n"
     assert read_feature_list(path) == ["b", "a"]
-    path.write_text("  a  # why\n\n# c\nb c\n")
+    path.write_text("\ufeff  a  # why\n\n# c\nb c\n", "utf-8")  # as some editors begin a file
     assert read_feature_list(path) == ["a", "b c"]
 
 
@@ -234,6 +265,9 @@ def test_the_command_writes_what_phases_take(inputs, barzoo, tmp_path):
                      "--variant", "smoke", "--features-file", "features.txt", "--output-dir", "run",
                      cwd=tmp_path)  # fmt: skip
     assert trained.returncode == 0, trained.stderr
+    note = "the baseline vol_ratio is left out, as the features have no column vol_ratio"
+    assert note in (tmp_path / "run/report.html").read_text()
+    assert note in (tmp_path / "run/log.txt").read_text()
     manifest = json.loads((tmp_path / "run/units/lightgbm/y_planted/AAA/manifest.json").read_text())
     assert sorted(manifest["features"]) == sorted(read_feature_list(tmp_path / "features.txt"))
     walked = barzoo("walkforward", inputs.source, "--targets", "y_planted", "--variant", "smoke", "--train-days", 600,

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,15 @@ import pandas as pd
 import pytest
 
 from CONFIG.config_loader import load_model_config
-from CONFIG.errors import ConfigError, DataError, IntegrityError
+from CONFIG.errors import ConfigError, DataError, IntegrityError, LockedError
+from DATA_PROCESSING.sessions import sessions_per_year
+from TRAINING.phases.inputs import open_inputs
+from TRAINING.phases.plan import Request
 from TRAINING.phases.run import ledger_of
 from TRAINING.runs.store import RunFolder
 from TRAINING.search import run as tuning
-from TRAINING.search.objective import FoldResult
-from TRAINING.search.plan import engine_of
+from TRAINING.search.objective import FoldResult, disutility
+from TRAINING.search.plan import engine_of, make_tune_plan
 from TRAINING.search.study import Snapshot, TrialStore
 
 ROOT = Path(__file__).parents[3]
@@ -128,19 +132,28 @@ main()
 """
 
 
-def test_a_killed_study_goes_on_and_loses_no_trial(plan_for, tune, quick, bars_folder, tmp_path) -> None:
+def test_a_study_killed_three_times_goes_on_and_loses_no_trial(plan_for, tune, quick, bars_folder, tmp_path) -> None:
     whole, _ = tune(plan_for(), tmp_path / "whole", trials=5)
     folds = sum(len(trial.losses) for trial in whole.trials)
-    at = int(np.random.default_rng(6).integers(1, folds))
+    places = np.random.default_rng(6).integers(1, folds // 3, 3)
     arguments = ["tune", bars_folder, "--model", "lightgbm", "--target", "y_will_peak", "--trials", 5, "--folds", 2,
                  "--jobs", 1, "--config", quick[0], "--config", quick[1], "--output-dir", tmp_path / "cut"]  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments), str(at)], cwd=ROOT, capture_output=True)
-    assert done.returncode == -9, (at, done.stderr)
-    with sqlite3.connect(tmp_path / "cut" / "study.db") as store:
-        (running,) = store.execute("select count(*) from trials where state = 'RUNNING'").fetchone()
-    assert running >= 1
-    resumed, _ = tune(plan_for(), tmp_path / "cut", trials=5)
-    assert seen(resumed) == seen(whole), at
+    for at in places:
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, *map(str, arguments), str(at)], cwd=ROOT, capture_output=True, check=False
+        )
+        assert done.returncode == -9, (places, done.stderr)
+        with sqlite3.connect(tmp_path / "cut" / "study.db") as store:
+            (running,) = store.execute("select count(*) from trials where state = 'RUNNING'").fetchone()
+        assert running >= 1
+    plan = plan_for()
+    resumed, _ = tune(plan, tmp_path / "cut", trials=5)
+    assert seen(resumed) == seen(whole), places
+    counted = [trial for trial in ledger_of(RunFolder(tmp_path / "cut"), plan.inputs.history).trials()
+               if trial.run == "cut"]  # fmt: skip
+    assert sorted(int(trial.tuning_trial) for trial in counted) == list(range(5))
+    if resumed.variant_file:
+        assert resumed.variant_file.read_text().count("  tuned:") == 2  # the text about it and the variant
 
 
 def test_the_winner_is_written_and_every_trial_counted(plan_for, tune, tmp_path) -> None:
@@ -200,6 +213,17 @@ def test_a_trial_worse_than_the_median_is_pruned_behind_its_second_fold(plan_for
     assert not Snapshot(plan_for(), earlier[:4]).is_hopeless([1.0, 9.0])  # so do four trials
 
 
+@pytest.mark.parametrize("best", [0.99, 1.0])
+def test_a_page_says_when_no_trial_has_skill(best) -> None:
+    from TRAINING.reports.tuning import render_tuning
+
+    trials = pd.DataFrame({"trial": [0, 1], "state": "complete", "value": [1.1, best], "folds": 2, "mean": [1.1, best],
+                           "num_leaves": [4, 5], "sharpe": 0.0, "seconds": 1.0, "reason": ""})  # fmt: skip
+    page = render_tuning(trials, pd.DataFrame({"feature": [], "importance": []}), "the base rate", {})
+    assert ("No trial is better than the base rate" in page) == (best == 1)
+    assert f"{best:.4f} of the base rate" in page
+
+
 def test_a_trial_that_fails_is_told_and_the_search_goes_on(plan_for, tune, tmp_path, monkeypatch) -> None:
     real = tuning.run_trial_fold
 
@@ -217,6 +241,48 @@ def test_a_trial_that_fails_is_told_and_the_search_goes_on(plan_for, tune, tmp_p
     assert outcome.variant_file is not None
     plan = plan_for()
     assert ledger_of(RunFolder(tmp_path / "run"), plan.inputs.history).count() == 9 - len(failed)
+
+
+def test_trials_see_the_listed_features_alone(bars_folder, quick, tune, tmp_path) -> None:
+    request = Request("walkforward", str(bars_folder), ["lightgbm"], None, "y_will_peak", files=quick,
+                      features=["rsi_14", "vol_20"])  # fmt: skip
+    inputs = open_inputs(str(bars_folder), None, quick)
+    plan = make_tune_plan(request, inputs, folds=2)
+    assert plan.identity != make_tune_plan(replace(request, features=None), inputs, folds=2).identity
+    assert engine_of(plan, None).panel.dataset("y_will_peak").X.columns.tolist() == ["vol_20", "rsi_14"]
+    tune(plan, tmp_path / "run", trials=1)
+    with pytest.raises(ConfigError, match="holds the results of another plan"):
+        tune(make_tune_plan(replace(request, features=None), inputs, folds=2), tmp_path / "run", trials=1)
+
+
+def test_positions_are_compared_with_cash(bars_folder, quick, tune, tmp_path) -> None:
+    """The loss of a fold by hand: Morningstar's, of a year's net returns."""
+    request = Request("walkforward", str(bars_folder), ["reward_based"], None, "fwd_ret_5", files=quick[1:])
+    plan = make_tune_plan(request, open_inputs(str(bars_folder), None, quick[1:]), folds=2)
+    outcome, _ = tune(plan, tmp_path / "run", trials=2)
+    engine = engine_of(plan, None)
+    walk = engine.run("reward_based", plan.base, target="fwd_ret_5", backtest=plan.settings["backtest"])
+    per_year = sessions_per_year(engine.panel.sessions)
+    returns = walk.returns[walk.returns["model"] == "reward_based"].set_index("session")["net_return"]
+    assert returns.abs().max() > 0
+    first = returns[: pd.Timestamp(engine.folds[0].test_end)]
+    assert outcome.trials[0].losses[0] == pytest.approx((1 / (1 + first) ** 2).mean() ** per_year, rel=1e-9)
+    assert disutility(np.zeros(9), 252) == 1
+    assert disutility(np.full(252, 0.001), 252) == pytest.approx(1.001**-504)
+    assert disutility(np.array([0.05, -0.05]), 252) > 1  # risk for nothing
+    for wrong in ([], [0.1, -1.0]):
+        with pytest.raises(DataError, match="net returns above -1"):
+            disutility(np.array(wrong), 252)
+    assert "a share of cash" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_two_at_once_on_one_store(plan_for, tune, tmp_path) -> None:
+    from TRAINING.runs.lock import locked
+
+    plan = plan_for()
+    tune(plan, tmp_path / "run", trials=1)
+    with locked(tmp_path / "run"), pytest.raises(LockedError):
+        tune(plan, tmp_path / "run", trials=2)
 
 
 def test_a_first_trial_that_fails_ends_the_search(plan_for, tune, tmp_path) -> None:
@@ -253,6 +319,16 @@ def test_a_store_of_a_different_study_is_refused(plan_for, tune, tmp_path) -> No
     assert len(outcome.trials) == 2
 
 
+def test_a_store_of_another_optuna_is_told(plan_for, tune, tmp_path) -> None:
+    plan = plan_for()
+    tune(plan, tmp_path / "run", trials=1)
+    with sqlite3.connect(tmp_path / "run" / "study.db") as store:
+        store.execute("update version_info set schema_version = 99")
+        store.execute("update alembic_version set version_num = 'v99.0.0.a'")
+    with pytest.raises(ConfigError, match="another version of optuna wrote it"):
+        tune(plan, tmp_path / "run", trials=2)
+
+
 def test_a_damaged_store_is_told(plan_for, tune, tmp_path) -> None:
     (tmp_path / "study.db").write_bytes(b"no database at all" * 1000)
     with pytest.raises(IntegrityError, match="not a whole store of trials"):
@@ -284,11 +360,15 @@ def test_the_command(barzoo, bars_folder, quick, tmp_path) -> None:
     assert "the first" in again.stdout
     shown = barzoo("config", "show", "lightgbm", "--variant", "mine", cwd=tmp_path)
     assert "lightgbm.yaml" in shown.stdout
+    listed = tmp_path / "listed.txt"
+    listed.write_text("vol_20\nrsi_41\n")
     for wrong, said in (
         (["--model", "lightgbmm"], "no model 'lightgbmm'"),
         (["--model", "lightgbm,xgboost"], "one model at a time"),
-        (["--model", "reward_based"], "predicts positions"),
-        (["--model", "change_point"], "has no search space"),
+        (["--trials", 0], "Invalid value for '--trials'"),
+        (["--symbols", "AAB"], "no symbol 'AAB'; did you mean 'AAA'"),
+        (["--features-file", tmp_path / "none.txt"], "cannot read the list of features"),
+        (["--features-file", listed], "has no feature 'rsi_41'; did you mean 'rsi_14'"),
         (["--target", "y_will_peek"], "no target 'y_will_peek'"),
         (["--variant", "balanced"], "has a variant 'balanced' already"),
     ):

@@ -96,7 +96,15 @@ def test_names_that_are_not_ours_are_refused(own: Path) -> None:
     check_variant("lightgbm", "tuned")  # ours, so it may be written again
 
 
+def test_a_folder_that_may_not_be_written_is_told_before_any_trial(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != own.parents[1])  # root may write anywhere
+    with pytest.raises(ConfigError, match=r"cannot be written \(read-only\); set BARZOO_CONFIG_DIR"):
+        check_variant("lightgbm", "tuned")
+
+
 def test_a_folder_that_takes_no_file_is_told(own: Path) -> None:
     own.parent.write_text("no folder")
+    with pytest.raises(ConfigError, match=r"cannot be written \(not a folder\); set BARZOO_CONFIG_DIR"):
+        check_variant("lightgbm", "tuned")  # before any trial
     with pytest.raises(ConfigError, match="BARZOO_CONFIG_DIR"):
         write_variant("lightgbm", "tuned", tuned(), SEARCHED, "Tuned on it.")

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from CONFIG.config_loader import load_run_config
+from CONFIG.config_loader import load_model_config, load_run_config
 from CONFIG.errors import ConfigError
 from TRAINING.calibration import calibrate_folds
 from TRAINING.evaluation.metrics import row_loss
 from TRAINING.walkforward import WalkForwardEngine, WalkForwardResults, uncertainty
+from TRAINING.walkforward.summary import summarise
 
 WINDOWS = {"train_days": 120, "test_days": 20, "step_days": 20, "min_train_samples": 100}
 METRICS = ["sharpe", "coverage", "mean_width", "interval_score"]
@@ -95,6 +96,21 @@ def test_without_intervals_all_else_is_the_same(panel, small):
     assert without.manifest["reasons"]["lightgbm"]["coverage"] == "intervals is 0"
     binary = walk(panel, small, "y_will_peak")
     assert "lower" not in binary.predictions
+
+
+def test_positions_have_no_intervals(panel):
+    engine = WalkForwardEngine(panel, **WINDOWS)
+    config = load_model_config("reward_based", variant="smoke")
+    results = engine.run("reward_based", config, None, "fwd_ret_5")
+    assert "lower" not in results.predictions
+    assert not {"coverage", "interval_score"} & set(results.metrics)
+    told = [note for note in summarise([results]).notes if "no intervals" in note]
+    assert told == ["reward_based on fwd_ret_5: no intervals; a position is no guess at the label"]
+    asked = engine.run("reward_based", config, METRICS, "fwd_ret_5")
+    assert asked.metrics["coverage"].isna().all()
+    assert asked.manifest["reasons"]["reward_based"]["coverage"] == "a position is no guess at the label"
+    both = summarise([results, engine.run("lightgbm", {"n_estimators": 5}, None, "fwd_ret_5")])
+    assert both.leaderboard.set_index("model")["coverage"].notna().to_dict()["lightgbm"]
 
 
 @pytest.mark.parametrize("day", ["2015-09-01", "2016-02-15"])

@@ -24,7 +24,6 @@ LEARNING = {
 }  # fmt: skip
 BY_PLACE = {
     "check_sample_weight_equivalence_on_dense_data": "a repeated row is a further row of the series",
-    "check_sample_weight_equivalence_on_sparse_data": "as on dense data",
 }
 
 

@@ -24,7 +24,6 @@ ORDER_DEPENDENT = {
     "check_methods_sample_order_invariance": ORDER,
     "check_methods_subset_invariance": ORDER,
     "check_sample_weight_equivalence_on_dense_data": "a repeated row is a further row of the series",
-    "check_sample_weight_equivalence_on_sparse_data": "as on dense data",
 }
 
 
