@@ -184,8 +184,7 @@ def test_one_row_predicts_as_in_a_batch(model: str, planted, shared) -> None:
         pytest.skip("a sequence model needs the rows before")
     batch = trainer.predict_score(X[:20])
     one_by_one = np.concatenate([trainer.predict_score(X[i : i + 1]) for i in range(20)])
-    rounding = 1e-6 if model in PREDICTORS else 0  # of float32, in the latents
-    np.testing.assert_allclose(one_by_one, batch, rtol=rounding, atol=0)
+    np.testing.assert_array_equal(one_by_one, batch)
 
 
 @each_model
