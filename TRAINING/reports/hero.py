@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 1600, 900
 BARS = 10  # rows of the leaderboard shown
+LEGEND_COLUMNS = 5
 
 
 def hero_picture(leaderboard: pd.DataFrame, returns: pd.DataFrame, *, title: str, target: str = "") -> bytes:
@@ -46,12 +47,13 @@ def hero_picture(leaderboard: pd.DataFrame, returns: pd.DataFrame, *, title: str
             card.grid(visible=False)
             card.spines["bottom"].set_visible(False)
         if lines:
-            upper = style.axes(figure, 116, 288, 1036, 632)
+            more = 26 * ((len(lines) - 1) // LEGEND_COLUMNS)  # pixels of further rows of the legend, below the title
+            upper = style.axes(figure, 116, 288 + more, 1036, 632)
             lower = style.axes(figure, 116, 684, 1036, 816, sharex=upper)
             plots.paint_equity(upper, lower, lines, 9)
             _legend(upper, lines)
             lower.set_title("drawdown", loc="left", fontsize=15, color=LIGHT["muted"])
-            upper.set_title(f"Growth after costs, {target}", loc="left", fontsize=18, pad=44)
+            upper.set_title(f"Growth after costs, {target}", loc="left", fontsize=18, pad=44 + more)
             for axis in (upper, lower):
                 axis.tick_params(labelsize=14)
         if len(rows):
@@ -65,8 +67,8 @@ def _legend(axis: Axes, lines: list[plots.Line]) -> None:
 
     handles = [Line2D([], [], color=LIGHT[line.colour], linestyle=line.dash, linewidth=line.weight) for line in lines]
     labels = [f"{shorten(line.label, 26)} {signed(line.growth.iloc[-1] - 1)}" for line in lines]
-    axis.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5, frameon=False, fontsize=12.5,
-                handlelength=1.6, columnspacing=1.3, handletextpad=0.5, borderpad=0.2)  # fmt: skip
+    axis.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=LEGEND_COLUMNS, frameon=False,
+                fontsize=12.5, handlelength=1.6, columnspacing=1.3, handletextpad=0.5, borderpad=0.2)  # fmt: skip
 
 
 def _intervals(axis: Axes, rows: pd.DataFrame, order: panels.Order) -> None:

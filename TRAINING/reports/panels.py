@@ -151,13 +151,15 @@ def importance(frame: pd.DataFrame, order: Order) -> list[Panel]:
 
 
 def learning_curves(frame: pd.DataFrame, units: pd.DataFrame, order: Order) -> list[Panel]:
-    """Train and validation metric by round, one panel per model and metric."""
+    """Train and validation metric by round, one panel per model and metric; a single round makes no curve."""
     rounds = units.reindex(columns=["target", "model", "rounds"])
     kept = rounds.groupby(["target", "model"], observed=True)["rounds"].median().to_dict()
     panels = []
     for target, model, rows in order.groups(frame):
         rows = rows.dropna(subset=["round", "value"])
         for metric, curve in rows.groupby("metric", observed=True):
+            if curve["round"].nunique() < 2:
+                continue
             picture = plots.learning_curves(
                 curve, metric=str(metric), stop=float(kept.get((target, model), np.nan)), colour=order.colour(model),
                 name=f"curve-{len(panels)}", label=f"{label_of(metric)} of {model} on {target} by round",

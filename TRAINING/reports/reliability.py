@@ -77,7 +77,7 @@ def pit_bins(rows: pd.DataFrame, bins: int = 10, block: int = 21) -> pd.DataFram
     known = rows.dropna(subset="pit")
     edges = np.linspace(0, 1, bins + 1)
     hits = np.searchsorted(edges[1:-1], known["pit"], side="right")[:, None] == np.arange(bins)
-    share, reach = _shares(hits, known["session"], block)
+    share, reach = _shares(hits, np.full(bins, 1 / bins), known["session"], block)
     low, high = np.clip(1 / bins - reach, 0, None), 1 / bins + reach
     table = {"low": edges[:-1], "high": edges[1:], "share": share, "chance_low": low, "chance_high": high}
     return pd.DataFrame(table).assign(rows=len(known))
@@ -100,13 +100,16 @@ def quantile_bins(rows: pd.DataFrame, quantiles: np.ndarray, levels: np.ndarray,
         ``level``, the share ``below`` it with its 95 % interval ``low, high`` (NaN with fewer than ``FEWEST_BLOCKS``
         blocks), and ``rows``.
     """
-    share, reach = _shares(rows["y"].to_numpy(float)[:, None] <= quantiles, rows["session"], block)
+    share, reach = _shares(rows["y"].to_numpy(float)[:, None] <= quantiles, levels, rows["session"], block)
     low, high = np.clip(share - reach, 0, None), np.clip(share + reach, None, 1)
     return pd.DataFrame({"level": levels, "below": share, "low": low, "high": high}).assign(rows=len(rows))
 
 
-def _shares(hits: np.ndarray, sessions: pd.Series, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """(k,) means of the columns of (n, k), and 1.96 standard errors by blocks of sessions, see `reliability_bins`."""
+def _shares(hits: np.ndarray, expected: np.ndarray, sessions: pd.Series, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """(k,) means of the columns of (n, k), and 1.96 standard errors by blocks of sessions, see `reliability_bins`.
+
+    These are at least what independent rows of the ``expected`` (k,) means have: of no hit at all it would be 0.
+    """
     if not len(hits):
         return np.full(hits.shape[1], np.nan), np.full(hits.shape[1], np.nan)
     share, blocks = hits.mean(axis=0), np.unique(sessions, return_inverse=True)[1] // block
@@ -115,7 +118,8 @@ def _shares(hits: np.ndarray, sessions: pd.Series, block: int) -> tuple[np.ndarr
         return share, np.full(len(share), np.nan)
     excess = np.zeros((count, len(share)))
     np.add.at(excess, blocks, hits - share)
-    return share, 1.96 * np.sqrt((excess**2).sum(axis=0) * count / (count - 1)) / len(hits)
+    variance = (excess**2).sum(axis=0) * count / (count - 1) / len(hits) ** 2
+    return share, 1.96 * np.sqrt(np.maximum(variance, expected * (1 - expected) / len(hits)))
 
 
 def coverage_by_session(rows: pd.DataFrame, window: int = 63) -> pd.DataFrame:

@@ -206,6 +206,18 @@ def test_quantile_bins_equal_an_obvious_loop():
         assert row["below"] - row["low"] == pytest.approx(reach)
 
 
+def test_a_share_of_no_rows_is_not_certain():
+    """Where no label fell, or all did, blocks do not differ; chance alone would still spread the shares so far."""
+    centre = pit_bins(forecasts(0).assign(pit=0.55))
+    reach = 1.96 * np.sqrt(0.1 * 0.9 / 1000)
+    np.testing.assert_allclose(centre["chance_high"], 0.1 + reach)
+    np.testing.assert_allclose(centre["chance_low"], 0.1 - reach)
+    rows = forecasts(0, days=200, symbols=1).rename(columns={"pit": "y"})
+    frame = quantile_bins(rows, np.tile([-1.0, 2.0], (200, 1)), np.array([0.01, 0.99]))
+    reach = 1.96 * np.sqrt(0.01 * 0.99 / 200)
+    np.testing.assert_allclose(frame[["below", "low", "high"]], [[0, 0, reach], [1, 1 - reach, 1]])
+
+
 def test_a_few_blocks_have_no_band():
     assert pit_bins(forecasts(0, days=100)).filter(like="chance").isna().all(None)
     assert pit_bins(forecasts(0, days=100), block=10).filter(like="chance").notna().all(None)

@@ -228,3 +228,9 @@ def test_quality_shows_columns_it_does_not_know(page):
     words = Page(page).words["quality"]
     assert "something new" in words
     assert "high below low: 3" in words
+
+
+def test_a_single_round_makes_no_learning_curve(small) -> None:
+    page = Page(render_report(**small | {"curves": small["curves"][small["curves"]["round"] == 1]}))
+    assert "no trained model records more than one round" in page.words["learning"]
+    assert "early stopping kept" in Page(render_report(**small)).words["learning"]
