@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ from markupsafe import Markup
 
 from TRAINING.reports import style
 from TRAINING.reports.columns import percent, short, typeset
-from TRAINING.reports.plots import NARROW, shorten
+from TRAINING.reports.plots import NARROW, feature_bars, shorten
 from TRAINING.reports.style import LIGHT
 
 if TYPE_CHECKING:
@@ -171,30 +170,12 @@ def part_weights(frame: pd.DataFrame, *, colour: str, name: str, label: str) -> 
 def shap_bars(frame: pd.DataFrame, *, name: str, label: str) -> Markup:
     """The features that move predictions farthest, coloured by direction: ``feature``, ``mean_abs``, ``direction``."""
     bars = frame.sort_values(["mean_abs", "feature"], ascending=[False, True]).head(FEATURES)
-    sizes, height = bars["mean_abs"].to_numpy(float), 20 * len(bars) + 12
+    sizes = bars["mean_abs"].to_numpy(float)
+    texts = [typeset(short(size)) for size in sizes]
     colours = [LIGHT[direction_colour(value)] for value in bars["direction"]]
-
-    def paint(figure: Figure) -> None:
-        axis = style.axes(figure, 182, 4, NARROW - 66, height - 6)
-        places = np.arange(len(bars))
-        axis.barh(places, sizes, height=0.62, color=colours)
-        _written(axis, sizes, [typeset(short(size)) for size in sizes])
-        axis.set_yticks(places, [shorten(feature, 24) for feature in bars["feature"]])
-        axis.tick_params(axis="y", colors=LIGHT["ink"], labelsize=12)
-        axis.set_xticks([])
-        axis.grid(visible=False)
-        axis.set(xlim=(0, max(sizes.max(), 1e-12)), ylim=(len(bars) - 0.4, -0.6))
-        axis.spines["bottom"].set_visible(False)
-
-    return style.svg(paint, NARROW, height, name=name, label=label)
+    return feature_bars(bars["feature"], sizes, texts, colours, name=name, label=label)
 
 
 def direction_colour(direction: float) -> str:
     """Of a feature that raises predictions, lowers them, or does neither clearly."""
     return "blue" if direction >= CLEAR else "orange" if direction <= -CLEAR else "strong"
-
-
-def _written(axis: Axes, values: np.ndarray, texts: Sequence[str]) -> None:
-    for place, (value, text) in enumerate(zip(values, texts, strict=True)):
-        axis.annotate(text, (value, place), (5, 0), textcoords="offset pixels", va="center", color=LIGHT["muted"],
-                      fontsize=11.5)  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,20 +100,34 @@ def equity(lines: Sequence[Line], *, name: str, label: str, narrow: bool) -> Mar
 def importance(frame: pd.DataFrame, *, colour: str, name: str, label: str, top: int = 20) -> Markup:
     """The ``top`` features as bars: columns ``feature``, ``importance`` (sums to 1 over all features)."""
     bars = frame.dropna(subset="importance").sort_values(["importance", "feature"], ascending=[False, True]).head(top)
-    height = 20 * len(bars) + 12
+    shares = bars["importance"].to_numpy(float)
+    return feature_bars(bars["feature"], shares, list(map(percent, shares)), LIGHT[colour], name=name, label=label)
+
+
+def feature_bars(
+    features: Iterable[str],
+    sizes: np.ndarray,
+    texts: Sequence[str],
+    colours: str | Sequence[str],
+    *,
+    name: str,
+    label: str,
+) -> Markup:
+    """A bar per feature, its text behind it, in the order given; ``sizes`` (n,) are 0 or more."""
+    height = 20 * len(sizes) + 12
 
     def paint(figure: Figure) -> None:
-        axis = style.axes(figure, 182, 4, NARROW - 52, height - 6)
-        places, shares = np.arange(len(bars)), bars["importance"].to_numpy(float)
-        axis.barh(places, shares, height=0.62, color=LIGHT[colour])
-        for place, share in zip(places, shares, strict=True):
-            axis.annotate(percent(share), (share, place), (5, 0), textcoords="offset pixels", va="center",
-                          color=LIGHT["muted"], fontsize=11.5)  # fmt: skip
-        axis.set_yticks(places, [shorten(feature, 24) for feature in bars["feature"]])
+        axis = style.axes(figure, 182, 4, NARROW - 66, height - 6)
+        places = np.arange(len(sizes))
+        axis.barh(places, sizes, height=0.62, color=colours)
+        for place, size, text in zip(places, sizes, texts, strict=True):
+            axis.annotate(text, (size, place), (5, 0), textcoords="offset pixels", va="center", color=LIGHT["muted"],
+                          fontsize=11.5)  # fmt: skip
+        axis.set_yticks(places, [shorten(feature, 24) for feature in features])
         axis.tick_params(axis="y", colors=LIGHT["ink"], labelsize=12)
         axis.set_xticks([])
         axis.grid(visible=False)
-        axis.set(xlim=(0, max(shares.max(), 1e-12)), ylim=(len(bars) - 0.4, -0.6))
+        axis.set(xlim=(0, max(sizes.max(), 1e-12)), ylim=(len(sizes) - 0.4, -0.6))
         axis.spines["bottom"].set_visible(False)
 
     return style.svg(paint, NARROW, height, name=name, label=label)
