@@ -21,7 +21,7 @@ def make_features(
     as_json: bool,
 ) -> None:
     """Do what the command asks for."""
-    from TRAINING.cli.train import stop_on_interrupt, workers
+    from TRAINING.cli.running import stop_on_interrupt, workers
     from TRAINING.phases.features import make_features_plan, run_features
     from TRAINING.phases.inputs import open_inputs
     from TRAINING.phases.plan import resolve_models

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 import typer
 
+from TRAINING.cli.running import stop_on_interrupt, workers
 from TRAINING.cli.terminal import console, make_table, progress
-from TRAINING.cli.train import stop_on_interrupt, workers
 
 EXAMPLES = (
     "Examples:  barzoo rerun runs/core-1a2b3c4d5e  ·  barzoo rerun runs/walk --output-dir runs/again  ·  barzoo rerun "

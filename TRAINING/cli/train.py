@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sys
 import tempfile
-import threading
 from collections import Counter
 from math import isnan
 from pathlib import Path
@@ -23,14 +19,13 @@ from TRAINING.cli.options import (
     listed_features,
     names,
 )
+from TRAINING.cli.running import NO_LAG, stop_on_interrupt, workers
 from TRAINING.cli.terminal import console, make_table, progress
 
 EXAMPLES = (
     "Examples:  barzoo train --phase core  ·  barzoo train --phase core --input-dir bars/ --models lightgbm --dry-run"
     "  ·  barzoo train --phase core --config CONFIG/model_config/lightgbm.yaml --variant conservative"
 )
-
-NO_LAG = "warning: execution_lag 0 fills at the close that gave the signal; no one can trade that"
 
 
 def train(
@@ -113,31 +108,6 @@ def train(
         outcome = run_plan(plan, folder, jobs=jobs, progress=progress(), fresh=fresh, stop=stop_on_interrupt())
     _show_outcome(outcome, as_json, kept=not fast_dev_run)
     raise typer.Exit(outcome.exit_code)
-
-
-def workers(models: dict[str, dict]) -> int:
-    """Models at once so that their threads do not outnumber the cores."""
-    from joblib import cpu_count
-
-    threads = max(config.get("n_jobs", 1) for config in models.values())
-    return 1 if threads < 1 else max(1, cpu_count() // threads)
-
-
-def stop_on_interrupt() -> threading.Event:
-    """The first Ctrl-C lets running units finish; the second ends the process, which loses only those."""
-    stop = threading.Event()
-
-    def interrupt(number: int, frame: object) -> None:
-        if stop.is_set():
-            if sys.stderr.isatty():
-                os.write(2, b"\x1b[?25h")  # the progress bar hides the cursor
-            os._exit(130)
-        stop.set()
-        # Not through sys.stderr: the signal may come in the middle of a write to it, and it cannot be entered twice.
-        os.write(2, b"\ninterrupted: finishing the running units (once more to stop at once)\n")
-
-    signal.signal(signal.SIGINT, interrupt)
-    return stop
 
 
 def _show_plan(plan, jobs: int, as_json: bool) -> None:

@@ -18,8 +18,8 @@ from TRAINING.cli.options import (
     listed_features,
     names,
 )
+from TRAINING.cli.running import stop_on_interrupt, workers
 from TRAINING.cli.terminal import console, make_table, progress
-from TRAINING.cli.train import stop_on_interrupt, workers
 
 EXAMPLES = (
     "Examples:  barzoo tune demo --model lightgbm --target y_will_peak --trials 50  ·  barzoo tune bars/ --model mlp "

@@ -16,8 +16,8 @@ from TRAINING.cli.options import (
     listed_features,
     names,
 )
+from TRAINING.cli.running import NO_LAG, stop_on_interrupt, workers
 from TRAINING.cli.terminal import console, make_table, progress
-from TRAINING.cli.train import NO_LAG, stop_on_interrupt, workers
 
 EXAMPLES = (
     "Examples:  barzoo walkforward demo  ·  barzoo walkforward bars/ --models lightgbm,xgboost --targets y_will_peak "
