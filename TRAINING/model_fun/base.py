@@ -109,6 +109,8 @@ class Trainer(ABC):
             y_val = self._check_labels(X_val, y_val, "y_val")
         if rows is not None:
             self._check_rows(rows, len(y))
+            if rows.sample_weight is not None:
+                self._check_classes(known[np.asarray(rows.sample_weight)[~np.isnan(y)] > 0], "rows with a weight")
         self._fit(X_train, y, X_val, y_val, rows)
         return self
 
@@ -175,7 +177,7 @@ class Trainer(ABC):
             importance[order] / (total if total > 0 else np.nan), np.array(self.features, dtype=object)[order]
         )
 
-    def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
+    def own_scores(self, X: pd.DataFrame, y: pd.Series, rows: RowInfo | None = None) -> dict[str, float]:
         """Scores that only this kind of model has, such as the loss of its quantiles; none unless a subclass says more.
 
         Parameters
@@ -183,6 +185,8 @@ class Trainer(ABC):
         X, y : DataFrame, Series
             (n,) rows that it was not trained on, in the order of their index; y is NaN without label, and where a row
             is only looked back at.
+        rows : RowInfo, optional
+            When each label becomes known, for a model that goes on to learn along these rows.
 
         Returns
         -------
@@ -346,7 +350,7 @@ class Trainer(ABC):
             return asked
         return task_of(str(self.target), y)
 
-    def _check_classes(self, y: np.ndarray) -> None:
+    def _check_classes(self, y: np.ndarray, which: str = "rows") -> None:
         distinct = np.unique(y)
         if self.task == "binary" and not np.isin(distinct, (0, 1)).all():
             raise DataError(
@@ -355,9 +359,8 @@ class Trainer(ABC):
         if len(distinct) > 1:
             return
         kind = "one class only" if self.task == "binary" else "constant"
-        raise DataError(
-            f"{self.name}: the target {self.target!r} is {kind}, {distinct[0]:g} in all {len(y)} rows; nothing to learn"
-        )
+        told = f"{kind}, {next(iter(distinct), np.nan):g} in all {len(y)} {which}"
+        raise DataError(f"{self.name}: the target {self.target!r} is {told}; nothing to learn")
 
     def _align(self, X: pd.DataFrame, where: str) -> pd.DataFrame:
         if not isinstance(X, pd.DataFrame):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,17 +12,15 @@ from TRAINING.evaluation.metrics import MONEY_METRICS, PREDICTION_METRICS
 from TRAINING.evaluation.quantile_metrics import pinball_loss
 from TRAINING.model_fun.base import Trainer
 from TRAINING.phases.plan import BASELINES
+from TRAINING.phases.unit_result import UnitResult
 from TRAINING.reports.reliability import pit_bins, quantile_bins
-
-if TYPE_CHECKING:
-    from TRAINING.phases.unit import UnitResult
 
 _OF_ROWS = ["timestamp", "session", "close"]  # of the test rows, in each table that has them
 _PREFIX, _SUFFIX = "own_", ".parquet"
 _BLOCK = 21  # sessions that are counted as one, at least: the volatility of neighbours is alike
 _USUAL = {metric.name for metrics in (*PREDICTION_METRICS.values(), MONEY_METRICS) for metric in metrics}
 
-Told = Sequence[tuple["UnitResult", pd.DataFrame]]
+Told = Sequence[tuple[UnitResult, pd.DataFrame]]
 
 
 def answer_files(trainer: Trainer, X: pd.DataFrame, y: pd.Series, test: pd.DataFrame) -> dict[str, bytes]:

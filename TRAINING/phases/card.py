@@ -19,7 +19,7 @@ def model_card(record: dict, source: str) -> str:
     Parameters
     ----------
     record : dict
-        A unit's manifest, see `TRAINING.phases.unit.UnitResult`.
+        A unit's manifest, see `TRAINING.phases.unit_result.UnitResult`.
     source : str
         Where its bars came from.
     """

@@ -15,7 +15,7 @@ from TRAINING.evaluation.significance import beats, bootstrap_interval, default_
 from TRAINING.model_fun.registry import predicts_position
 from TRAINING.phases.answers import collect_answers
 from TRAINING.phases.plan import BASELINES, Plan
-from TRAINING.phases.unit import UnitResult
+from TRAINING.phases.unit_result import UnitResult
 from TRAINING.reports.leaderboard import rank
 
 _MONEY = ("position", "position_change", "asset_return")

@@ -24,7 +24,8 @@ from TRAINING.phases.inputs import Inputs
 from TRAINING.phases.plan import BASELINES, Plan, Unit
 from TRAINING.phases.results import Results, collect
 from TRAINING.phases.tracking import track
-from TRAINING.phases.unit import UnitResult, run_batch
+from TRAINING.phases.unit import run_batch
+from TRAINING.phases.unit_result import UnitResult
 from TRAINING.reports.leaderboard import leaderboard_csv
 from TRAINING.runs.ledger import Ledger, Trial
 from TRAINING.runs.lock import locked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from TRAINING.phases.unit import UnitResult
+from TRAINING.phases.unit_result import UnitResult
 
 
 def track(result: UnitResult, config: dict, names: list[str], folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
@@ -26,6 +25,7 @@ from TRAINING.model_fun.registry import predictor_class, predicts_position, sign
 from TRAINING.phases.answers import answer_files, read_answers
 from TRAINING.phases.card import model_card
 from TRAINING.phases.plan import BASELINES, Plan, Unit
+from TRAINING.phases.unit_result import UnitResult
 from TRAINING.phases.windows import UnitData, join_targets, make_windows
 from TRAINING.runs.manifest import environment
 from TRAINING.runs.store import RunFolder, training_folder, write_sealed
@@ -35,37 +35,6 @@ log = logging.getLogger("barzoo")
 _PREDICTIONS = "predictions.parquet"
 _HISTORY = "history.json"
 _CARD = "card.md"
-
-
-@dataclass(frozen=True)
-class UnitResult:
-    """What became of a unit.
-
-    Attributes
-    ----------
-    status : str
-        ``done``, ``failed``, ``skipped`` or ``interrupted``.
-    record : dict
-        Its manifest: sizes, scores, importance, notes.
-    predictions : pyarrow.Table, optional
-        A row per test bar and name (the model's, or each baseline's): ``name, timestamp, session, y, prediction,
-        position, position_change, asset_return, net_return``; money is NaN for a target without a money rule.
-    history : dict
-        Learning curves.
-    answers : dict of str to DataFrame
-        What only this kind of model tells, see `TRAINING.phases.answers`.
-    resumed : bool
-        Found finished on the disk.
-    """
-
-    unit: Unit
-    status: str
-    reason: str = ""
-    record: dict = field(default_factory=dict)
-    predictions: pa.Table | None = None
-    history: dict = field(default_factory=dict)
-    answers: dict[str, pd.DataFrame] = field(default_factory=dict)
-    resumed: bool = False
 
 
 def run_batch(batch: list[Unit], plan: Plan, folder: RunFolder) -> list[UnitResult]:
@@ -193,7 +162,7 @@ def _model(trainer, windows: UnitData, plan: Plan, unit: Unit) -> tuple[dict, pa
         "threshold": _threshold(trainer.task, windows),
         "rounds": trainer.rounds,
         "notes": trainer.notes,
-        "scores": {trainer.name: trainer.own_scores(later.X, later.y) | scores},
+        "scores": {trainer.name: trainer.own_scores(later.X, later.y, later.rows) | scores},
         "reasons": {trainer.name: reasons},
         "importance": {} if importance.isna().any() else importance.to_dict(),
     }

@@ -98,13 +98,13 @@ def _join(whole: Dataset, parts: list[tuple[Dataset, np.ndarray]]) -> Dataset:
     X, sessions = whole.X.iloc[places], whole.sessions[places]
     y = pd.DataFrame(np.nan, X.index, [part.y.name for part, _ in parts])
     weight, weighed = np.zeros(len(places)), np.zeros(len(places), int)
-    label_end = np.zeros(len(places), parts[0][0].rows.label_end.dtype)
-    label_sessions = np.zeros(len(places), sessions.dtype)
+    label_end = np.full(len(places), "NaT", parts[0][0].rows.label_end.dtype)
+    label_sessions = np.full(len(places), "NaT", sessions.dtype)
     for column, (part, own) in enumerate(parts):
         at = np.searchsorted(places, own)
         y.iloc[at, column] = part.y.to_numpy(float)
-        label_end[at] = np.maximum(label_end[at], part.rows.label_end)
-        label_sessions[at] = np.maximum(label_sessions[at], part.label_sessions)
+        label_end[at] = np.fmax(label_end[at], part.rows.label_end)
+        label_sessions[at] = np.fmax(label_sessions[at], part.label_sessions)
         if part.rows.sample_weight is not None:
             weight[at] += part.rows.sample_weight
             weighed[at] += 1

@@ -40,7 +40,7 @@ class Selection:
         A row per fold: ``fold``, ``train_start``, ``train_end``, ``test_start``, ``test_end``, ``train_rows``,
         ``test_rows``, ``chosen``, and losses on its later rows (log loss, or squared error): ``loss_base`` of the
         training rows' mean, ``loss_all`` of a model of all features, ``loss_chosen`` of one of the features that the
-        fold *before* chose, which has not seen these rows (NaN in the first fold).
+        fold *before* chose, which has not seen these rows (NaN in the first fold; ``loss_base`` if it chose none).
     sizes : DataFrame
         ``rfecv`` only: ``features``, ``loss``, mean over the folds.
     stability : float
@@ -194,7 +194,8 @@ def select_features(
             "loss_chosen": np.nan,
         }
         if choices:
-            record["loss_chosen"] = work.loss(work.fit(train, choices[-1].chosen or work.features), test)
+            before = choices[-1].chosen
+            record["loss_chosen"] = work.loss(work.fit(train, before), test) if before else record["loss_base"]
         choice = choose(work, trainer, train, test, count)
         choices.append(choice)
         records.append({"fold": fold.number, "chosen": len(choice.chosen), **record})

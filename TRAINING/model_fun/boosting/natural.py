@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import ConfigError, DataError
+from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun.base import Trainer, as_floats
 from TRAINING.model_fun.boosting.distributions import DISTRIBUTIONS, score_distribution
 from TRAINING.model_fun.boosting.histogram_trees import Forest
@@ -106,7 +107,7 @@ class NGBoostTrainer(Trainer):
         share = np.histogram(values, borders)[0] / len(values) if len(values) else np.full(bins, np.nan)
         return pd.DataFrame({"low": borders[:-1], "high": borders[1:], "share": share})
 
-    def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
+    def own_scores(self, X: pd.DataFrame, y: pd.Series, rows: RowInfo | None = None) -> dict[str, float]:
         """``crps``, ``log_score``, ``coverage_90`` and ``pit_ks``, see `score_distribution`; none of two classes.
 
         The usual scores of two classes, Brier and log loss, are these already.

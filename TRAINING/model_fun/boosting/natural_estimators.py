@@ -214,7 +214,9 @@ class NaturalBoostingRegressor(RegressorMixin, _NaturalBoosting):
                 raise ValueError(f"a {self.distribution} distribution needs positive targets; got {low:g}")
             y, later = np.log(y), None if later is None else np.log(later)
         centre = np.average(y, weights=weight)
-        spread = np.sqrt(np.average((y - centre) ** 2, weights=weight)) or 1.0
+        spread = np.sqrt(np.average((y - centre) ** 2, weights=weight))
+        if spread == 0:  # the library would look for a step without end
+            raise ValueError("the target does not vary in the rows with a weight; there is nothing to learn")
         validation = None if later is None else (np.asarray(X_val), (later - centre) / spread)
         self._boost(
             self.distribution, X, (y - centre) / spread, weight, validation, centre, spread, self.degrees_of_freedom

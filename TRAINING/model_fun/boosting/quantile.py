@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import ConfigError
+from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.evaluation.quantile_metrics import pinball_loss, score_quantiles
 from TRAINING.model_fun.base import Trainer, as_floats
 from TRAINING.model_fun.boosting.boosters import import_lightgbm
@@ -42,7 +43,7 @@ class QuantileLightGBMTrainer(Trainer):
         quantiles = np.sort(self._quantiles.predict(as_floats(self._align(X, "X"))), axis=1)
         return pd.DataFrame(quantiles, X.index, pd.Index(self.config["alpha"], name="level"))
 
-    def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
+    def own_scores(self, X: pd.DataFrame, y: pd.Series, rows: RowInfo | None = None) -> dict[str, float]:
         """Of the quantiles; rows without a label are left out.
 
         Returns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun import skops_payload
 from TRAINING.model_fun.base import Trainer, as_floats
 from TRAINING.model_fun.ensemble.estimators import StackClassifier, StackRegressor, losses
@@ -70,7 +71,7 @@ class EnsembleTrainer(Trainer):
         values = {"weight": self._estimator.weights_, "loss": self._estimator.losses_}
         return pd.DataFrame(values, pd.Index(PARTS, name="part"))
 
-    def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
+    def own_scores(self, X: pd.DataFrame, y: pd.Series, rows: RowInfo | None = None) -> dict[str, float]:
         """Of the parts; rows without a label are left out.
 
         Returns

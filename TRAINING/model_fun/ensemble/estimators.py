@@ -163,6 +163,7 @@ class Stack(TableEstimator):
         with limited_threads(self.n_jobs):
             boosting.fit(binned, y, weight)
             forest.fit(binned, y, weight)
+            forest.n_jobs = 1  # several threads add up the trees' answers in no fixed order
             linear = LinearModel.learn(X, y, weight, self.linear_penalty, self._binary)
         return Parts(bins, boosting, forest, linear, float(log_odds(mean) if self._binary else mean))
 

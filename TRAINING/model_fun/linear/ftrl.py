@@ -78,7 +78,7 @@ class FTRLProximalTrainer(Trainer):
         self._newest = self._newest if sessions is None else sessions.max()
         return self
 
-    def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
+    def own_scores(self, X: pd.DataFrame, y: pd.Series, rows: RowInfo | None = None) -> dict[str, float]:
         """Scores of going on to learn along these rows, each label once it is known, and the share of zero weights.
 
         ``online_auc`` and ``online_log_loss``, or ``online_rank_ic`` and ``online_rmse``: beside the same scores of a
@@ -86,7 +86,7 @@ class FTRLProximalTrainer(Trainer):
         """
         self._check_trained()
         X = self._align(X, "X")
-        order, known_at, _ = self._time_order(X, None)
+        order, known_at, _ = self._time_order(X, rows)
         labels = np.asarray(y, dtype=float)[order]
         going_on = OnlineModel.restored(self.task == "binary", self._online.rates, self._online.arrays())
         scored = score_predictions(self.task, labels, going_on.learn(as_floats(X)[order], labels, None, known_at))

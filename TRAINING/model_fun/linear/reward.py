@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import ConfigError
+from DATA_PROCESSING.dataset import RowInfo
 from DATA_PROCESSING.labels import label_of
 from TRAINING.model_fun.base import Trainer, as_floats
 from TRAINING.model_fun.linear.reward_estimators import (
@@ -50,7 +51,7 @@ class RewardBasedTrainer(Trainer):
         self._check_trained()
         return self._side * self._sizes(self._align(X, "X"))
 
-    def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
+    def own_scores(self, X: pd.DataFrame, y: pd.Series, rows: RowInfo | None = None) -> dict[str, float]:
         """``mean_reward`` of the labelled rows after costs, in units of the gain, and how much it is in the market.
 
         ``share_in_market`` is the share of rows with a position, ``mean_position`` the mean of their sizes.

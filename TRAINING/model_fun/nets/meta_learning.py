@@ -75,7 +75,7 @@ class MetaLearningTrainer(Trainer):
             other._estimator.fitted_ = other._fitted
         return other
 
-    def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
+    def own_scores(self, X: pd.DataFrame, y: pd.Series, rows: RowInfo | None = None) -> dict[str, float]:
         """What adapting is worth on later rows: ``meta_loss``, and ``adapted_minus_meta_loss``, below 0 where it helps.
 
         Losses are mean squared errors in squared standard deviations of the training target, or cross-entropies;

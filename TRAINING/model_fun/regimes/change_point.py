@@ -7,6 +7,7 @@ import pandas as pd
 
 from CONFIG.config_loader import check_model_config
 from CONFIG.errors import ConfigError, did_you_mean
+from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun.base import Trainer, as_floats
 from TRAINING.model_fun.boosting.boosters import import_lightgbm
 from TRAINING.model_fun.context import without_context
@@ -79,7 +80,7 @@ class ChangePointTrainer(Trainer):
         values = as_floats(self._align(X, "X"))
         return pd.DataFrame(self._detector.detect(values, SeriesOfRows.of(X, len(X))), X.index, list(COLUMNS))
 
-    def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
+    def own_scores(self, X: pd.DataFrame, y: pd.Series, rows: RowInfo | None = None) -> dict[str, float]:
         """Of the training rows, and of what the detector says of rows of X with a label.
 
         Returns

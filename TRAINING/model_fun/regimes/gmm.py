@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import ConfigError, DataError, did_you_mean
+from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun.base import Trainer, as_floats
 from TRAINING.model_fun.regimes.gmm_estimators import (
     RegimeClassifier,
@@ -53,7 +54,7 @@ class GMMRegimeTrainer(Trainer):
         left = counts.sum(axis=1)
         return counts.div(left.where(left > 0), axis=0).rename_axis(index="from", columns="to")
 
-    def own_scores(self, X: pd.DataFrame, y: pd.Series) -> dict[str, float]:
+    def own_scores(self, X: pd.DataFrame, y: pd.Series, rows: RowInfo | None = None) -> dict[str, float]:
         """Of the mixture.
 
         Returns

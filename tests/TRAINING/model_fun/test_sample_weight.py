@@ -65,3 +65,12 @@ def test_weights_that_cannot_be_used_are_named(make_planted, model, weight, mess
     X, y = make_planted(400, "regression")
     with pytest.raises(DataError, match=f"{model}: sample_weight .*{message}"):
         scores(model, X, y, weight)
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_a_target_that_does_not_vary_where_rows_weigh_is_refused(make_planted, model):
+    X, y = make_planted(400, "regression")
+    weight = np.repeat([1.0, 0.0], 200)
+    y = y.where(weight == 0, 0.5)
+    with pytest.raises(DataError, match=f"{model}: .* is constant, 0.5 in all 200 rows with a weight"):
+        scores(model, X, y, weight)

@@ -12,9 +12,10 @@ import pytest
 from CONFIG.errors import ConfigError
 from DATA_PROCESSING.dataset import Dataset, RowInfo
 from TRAINING.artifacts import load_artifact
+from TRAINING.evaluation.splits import Windows
 from TRAINING.model_fun import MultiTaskTrainer
 from TRAINING.phases.plan import Plan
-from TRAINING.phases.windows import join_targets, make_windows
+from TRAINING.phases.windows import UnitData, join_targets, make_windows
 
 TARGETS = ["y_will_peak", "TTH", "fwd_ret_20"]
 
@@ -119,3 +120,20 @@ def test_a_net_answers_for_the_targets_that_it_learnt_only() -> None:
     assert net.target == ["MDD", "MFE"]
     with pytest.raises(ConfigError, match="did you mean 'MFE'"):
         net.of_target("MFEE")
+
+
+def test_labels_before_1970_keep_their_times() -> None:
+    days = pd.bdate_range("1960-01-04", periods=30).as_unit("ns").to_numpy()
+    index = pd.MultiIndex.from_product([["A"], pd.DatetimeIndex(days, tz="UTC")], names=["symbol", "timestamp"])
+    X = pd.DataFrame({"a": np.arange(30.0)}, index)
+
+    def window(ahead: int) -> UnitData:
+        rows, ends = np.arange(30 - ahead), days[ahead:]
+        info = RowInfo(ends, None, days[rows].astype("datetime64[D]"), ends.astype("datetime64[D]"))
+        part = Dataset(X.iloc[rows], pd.Series(1.0, X.index[rows], name=f"fwd_ret_{ahead}"), info)
+        places = Windows(rows, rows, rows)
+        return UnitData(part, part, part, rows, ahead, Dataset(X, X["a"], RowInfo(days)), places)
+
+    train, _ = join_targets([window(2), window(5)])
+    np.testing.assert_array_equal(train.rows.label_end, np.r_[days[5:], days[27:]][:28])
+    np.testing.assert_array_equal(train.label_sessions, train.rows.label_end.astype("datetime64[D]"))

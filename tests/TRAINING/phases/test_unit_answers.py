@@ -123,3 +123,26 @@ def test_no_symbol_is_shown_where_none_is_asked_for(finished, plan) -> None:
     assert set(collect_answers(done, [])) == TOLD - {"regimes", "changes"}
     chosen = collect_answers(done, ["gone", "BBB"])
     assert set(chosen["regimes"]["symbol"]) == {"BBB"}
+
+
+def test_a_unit_scores_no_label_before_it_is_known(bars_folder, tmp_path) -> None:
+    from TRAINING.artifacts import load_artifact
+    from TRAINING.cli.terminal import Lines
+    from TRAINING.phases.inputs import open_inputs
+    from TRAINING.phases.plan import Request, make_plan
+    from TRAINING.phases.run import run_plan
+    from TRAINING.phases.windows import make_windows
+
+    (tmp_path / "labels.yaml").write_text("defaults:\n  horizon: 20\n")
+    request = Request(
+        source=str(bars_folder), variant="smoke", models=["ftrl_proximal"], symbols=["AAA"], target="y_will_peak",
+        files=(tmp_path / "labels.yaml",),
+    )  # fmt: skip
+    plan = make_plan(request, open_inputs(request.source, request.symbols, request.files))
+    run_plan(plan, tmp_path / "run", jobs=1, progress=Lines())
+    unit = next(unit for unit in plan.units if unit.model == "ftrl_proximal")
+    folder = tmp_path / "run" / "units" / "ftrl_proximal" / "y_will_peak" / "AAA"
+    test, trainer = make_windows(unit, plan, plan.inputs.table("AAA", None)).test, load_artifact(folder)
+    stored = read_sealed(folder)[0]["scores"]["ftrl_proximal"]["online_auc"]
+    assert stored == trainer.own_scores(test.X, test.y, test.rows)["online_auc"]
+    assert stored != trainer.own_scores(test.X, test.y)["online_auc"], "by default labels are known after 5 rows"

@@ -82,6 +82,19 @@ def test_a_twin_shares_the_group_of_its_feature(inputs):
     assert {name.replace("twin", "strong") for name in found.features[:2]} == PLANTED
 
 
+def test_groups_are_those_of_the_training_rows(inputs, monkeypatch):
+    from TRAINING.research.clusters import cluster_features
+
+    seen = []
+    monkeypatch.setattr("TRAINING.research.select.cluster_features", lambda X: seen.append(X) or cluster_features(X))
+    folds = select(inputs, "permutation").folds
+    assert [len(X) for X in seen[:-1]] == folds["train_rows"].tolist()
+    assert all(
+        str(X.index.get_level_values("timestamp").max().date()) <= end
+        for X, end in zip(seen, folds["train_end"], strict=False)
+    )
+
+
 def test_elimination_finds_how_many_serve(inputs):
     found = select(inputs, "rfecv")
     assert 2 <= len(found.features) < 9
@@ -184,7 +197,10 @@ def test_features_that_say_nothing_are_not_chosen(tmp_path, method):
         table = pd.read_parquet(path).drop(columns=["noise_2", "noise_3", "noise_4", "noise_5", "second", "twin"])
         table[["noise_0", "noise_1"]], table["strong"] = (1.0, -3.0), np.nan
         table.to_parquet(path)
-    assert select(open_inputs(str(folder)), method).features == []
+    found = select(open_inputs(str(folder)), method)
+    assert found.features == []
+    later = found.folds.iloc[1:]
+    assert later["loss_chosen"].tolist() == later["loss_base"].tolist(), "without a feature the mean is all there is"
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -348,3 +348,11 @@ def test_a_row_alone_has_the_distribution_it_has_among_others(name: str, uncerta
     X, model = uncertain[0][:20], forecasts[name]
     alone = pd.concat([model.predict_distribution(X[row : row + 1]) for row in range(20)])
     pd.testing.assert_frame_equal(alone, model.predict_distribution(X), check_exact=True)
+
+
+@pytest.mark.parametrize(("y", "weight"), [(np.full(60, 2.0), None), (np.arange(60.0), np.arange(60) == 7)])
+def test_a_flat_target_is_refused(y, weight) -> None:
+    """The library would look for a step without end."""
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.raises(ValueError, match="does not vary"):
+        NaturalBoostingRegressor("normal", **QUICK).fit(X, y, weight)

@@ -281,3 +281,13 @@ def test_it_ends_a_cascade(make_planted) -> None:
     model = CascadeStrategy(names, configs, blocks=2).train(X, y)
     assert np.mean(model.predict(X) == y) > 0.7
     assert "p_1_lightgbm" in model.get_feature_importance().index
+
+
+def test_threads_change_no_bit() -> None:
+    random = np.random.default_rng(0)
+    X = random.normal(size=(1000, 6))
+    y = X[:, 0] + random.normal(size=1000)
+    alone, several = (StackRegressor(boosting_trees=10, blocks=2, n_jobs=jobs).fit(X, y) for jobs in (1, 4))
+    np.testing.assert_array_equal(several.weights_, alone.weights_)
+    for _ in range(3):
+        np.testing.assert_array_equal(several.predict(X), alone.predict(X))

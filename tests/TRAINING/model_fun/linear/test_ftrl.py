@@ -288,6 +288,24 @@ def test_own_scores_are_those_of_going_on(make_planted) -> None:
     }  # fmt: skip
 
 
+def test_own_scores_learn_no_label_before_it_is_known() -> None:
+    """The slow features tell of a label of forty rows to who has seen its neighbours', most of which is to come."""
+    random, days = np.random.default_rng(3), pd.bdate_range("2010-01-04", periods=640, tz="UTC")
+    index = pd.MultiIndex.from_product([["A"], days[:600]], names=["symbol", "timestamp"])
+    X = pd.DataFrame(random.normal(size=(600, 10)).cumsum(axis=0), index, list("abcdefghij"))
+    price = random.normal(size=640).cumsum()
+    y = pd.Series((price[40:] > price[:600]).astype(float), index, name="y_will_peak")
+    known = days[40:].tz_localize(None).to_numpy()
+    trainer = ftrl().train(X[:300], y[:300], rows=RowInfo(known[:300]))
+    later, labels = X[300:341], y[300:341]
+    scores = trainer.own_scores(later, labels, RowInfo(known[300:341]))["online_log_loss"]
+    hasty = trainer.own_scores(later, labels)["online_log_loss"]
+    honest = trainer.model.model_.learn(later, np.full(41, np.nan))  # no label is known yet
+    loss = -np.mean(np.log(np.where(labels > 0.5, honest, 1 - honest)))
+    assert scores == pytest.approx(loss)
+    assert hasty != pytest.approx(loss), "without rows a label counts as known five rows later"
+
+
 def test_an_online_model_starts_with_the_usual_label() -> None:
     model = OnlineModel.start(True, (0.1, 1.0, 0.0, 0.0), 1)
     model.learn(np.zeros((8, 1)), np.array([1, 0, 0, 0, 1, 0, 0, 0.0]))
