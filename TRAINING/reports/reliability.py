@@ -51,7 +51,7 @@ def reliability_bins(rows: pd.DataFrame, bins: int = 10, block: int = 21) -> pd.
         excess = own.groupby(["bin", "block"])["excess"].sum()
         blocks = excess.groupby(level=0).size()
         squares = (excess**2).groupby(level=0).sum() * blocks / (blocks - 1).where(blocks >= FEWEST_BLOCKS)
-        reach = 1.96 * np.sqrt(squares) / table["rows"]
+        reach = blocks.map(_deviations) * np.sqrt(squares) / table["rows"]
         table["low"], table["high"] = (table["observed"] - reach).clip(0), (table["observed"] + reach).clip(upper=1)
         frames.append(table.assign(model=model))
     columns = ["model", "predicted", "observed", "low", "high", "rows"]
@@ -106,7 +106,7 @@ def quantile_bins(rows: pd.DataFrame, quantiles: np.ndarray, levels: np.ndarray,
 
 
 def _shares(hits: np.ndarray, expected: np.ndarray, sessions: pd.Series, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """(k,) means of the columns of (n, k), and 1.96 standard errors by blocks of sessions, see `reliability_bins`.
+    """(k,) means of the columns of (n, k), and how far their 95 % intervals reach, see `reliability_bins`.
 
     These are at least what independent rows of the ``expected`` (k,) means have: of no hit at all it would be 0.
     """
@@ -119,7 +119,14 @@ def _shares(hits: np.ndarray, expected: np.ndarray, sessions: pd.Series, block: 
     excess = np.zeros((count, len(share)))
     np.add.at(excess, blocks, hits - share)
     variance = (excess**2).sum(axis=0) * count / (count - 1) / len(hits) ** 2
-    return share, 1.96 * np.sqrt(np.maximum(variance, expected * (1 - expected) / len(hits)))
+    return share, _deviations(count) * np.sqrt(np.maximum(variance, expected * (1 - expected) / len(hits)))
+
+
+def _deviations(blocks: int) -> float:
+    """Standard errors, found from so many blocks, on each side of a 95 % interval (Student 1908)."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, blocks - 1))
 
 
 def coverage_by_session(rows: pd.DataFrame, window: int = 63) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.base import Trainer, as_floats
 
 PERMUTATIONS = 2  # each walked forth and back
 
@@ -38,9 +38,10 @@ def permutation_values(
     ndarray
         (n, features + 1), the last column the prediction of the median row.
     """
-    usual = training.median().to_numpy(X.to_numpy().dtype)
+    table = as_floats(X)
+    usual = training.median().to_numpy(table.dtype)
     length, width = trainer.context_rows + 1, X.shape[1]
-    table, symbol, random = X.to_numpy(), X.index[0][0], np.random.default_rng(seed)
+    symbol, random = X.index[0][0], np.random.default_rng(seed)
     orders = [random.permutation(width) for _ in range(PERMUTATIONS)]
     shares = np.zeros((len(places), width + 1))
     for number, place in enumerate(places):

@@ -97,6 +97,14 @@ def test_sampled_values_of_interactions():
     np.testing.assert_allclose(shares.sum(), triple(row), atol=1e-9)
 
 
+def test_whole_numbers_are_explained_against_their_true_medians():
+    X = (10 * frame(30, 2)).round().astype(int)
+    training = X[:2]  # the median of two is often half a number
+    shares = permutation_values(stand_in(lambda windows: windows[:, -1] @ [1.0, 2.0]), X, np.array([25]), training)
+    np.testing.assert_allclose(shares[0, :2], (X.iloc[25] - training.median()) * [1, 2])
+    assert (training.median() % 1 != 0).any()
+
+
 def test_sampled_values_repeat_and_do_not_depend_on_other_rows():
     X = frame(30, 6)
     model = stand_in(lambda windows: np.tanh(windows.sum(axis=(1, 2))) * windows[:, -1, 0], 2)
