@@ -58,6 +58,8 @@ class Interval:
 class Rule:
     """What one key accepts; for a list or a mapping from text, what each of its items does.
 
+    A list of numbers may only be empty (``may_be_empty``) where its default is.
+
     ``or_span`` lets an integer, or the items of a list, be a span of time too, such as ``30m``, ``4h`` or ``5d``.
     """
 
@@ -65,6 +67,7 @@ class Rule:
     shape: Literal["value", "list", "mapping"] = "value"
     limit: Interval | tuple[Any, ...] | None = None
     or_span: bool = False
+    may_be_empty: bool = True
 
     @classmethod
     def of(cls, default: Any) -> Rule:
@@ -77,7 +80,8 @@ class Rule:
             raise ConfigError(
                 f"a default is true, false, a number, text, or a list or mapping of one of these, got {got}"
             )
-        return cls(type(example), shape)
+        numbers = shape == "list" and type(example) in (int, float)
+        return cls(type(example), shape, may_be_empty=not numbers)
 
     def limited(self, limit: Any) -> Rule:
         """Return this rule with ``limit``: an interval as text (for numbers), or a list of choices."""
@@ -103,6 +107,8 @@ class Rule:
             value = [value]
         if not isinstance(value, list | tuple):
             raise ConfigError(f"expected a list, got {reprlib.repr(value)}")
+        if not value and not self.may_be_empty:
+            raise ConfigError("expected at least one number, got []")
         return [self._fit_item(item) for item in value]
 
     def _fit_item(self, value: Any) -> Any:

@@ -271,6 +271,18 @@ def test_missing_values_as_declared(model: str, planted) -> None:
 
 
 @each_model
+def test_features_that_say_nothing_are_survived_or_refused(model: str, planted) -> None:
+    X, y = planted
+    try:
+        trainer = trained(model, X * 0, y)
+    except DataError as error:
+        assert "varies" in str(error)  # noqa: PT017
+        return
+    assert np.isfinite(trainer.predict_score(X * 0)).all()
+    assert not (trainer.get_feature_importance() < 0).any()
+
+
+@each_model
 def test_a_feature_without_any_value_is_noted(model: str, planted) -> None:
     X, y = planted
     empty = X.assign(hollow=np.float32(np.nan))
@@ -291,6 +303,8 @@ def test_labels_are_checked(model: str, planted) -> None:
             trained(model, X, y.mask(np.arange(len(y)) < 3))
     with pytest.raises(DataError, match="1 missing or infinite labels"):
         trained(model, X, y.where(np.arange(len(y)) != 3, np.inf))
+    with pytest.raises(DataError, match="600 missing or infinite labels"):
+        trained(model, X, (y + 1) * 1e200)
     with pytest.raises(DataError, match="X_val and y_val come together"):
         trained(model, X, y, X)
     if not predictor_class(model).many_targets:

@@ -58,7 +58,7 @@ def predict(
                 row.model,
                 last_bar,
                 short(row.prediction),
-                "–" if isnan(row.signal) else f"{row.signal:+.0f}",
+                "–" if isnan(row.signal) else f"{row.signal:+.2f}".replace(".00", ""),
                 "–" if isnan(row.position) else f"{row.position:+.2f}",
                 row.warning,
             )

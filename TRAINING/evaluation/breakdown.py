@@ -6,7 +6,7 @@ like any other, so each table has them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pandas as pd
@@ -81,7 +81,9 @@ GROUPS: dict[str, Callable[[pd.DataFrame, pd.Series | None], ArrayLike]] = {
 }
 
 
-def breakdown(rows: pd.DataFrame, task: str, by: str, known_regimes: pd.Series | None = None) -> pd.DataFrame:
+def breakdown(
+    rows: pd.DataFrame, task: str, by: str, known_regimes: pd.Series | None = None, positions: Collection[str] = ()
+) -> pd.DataFrame:
     """Score each model on each part of its rows.
 
     Predictions are scored over all rows of a part, money over the sessions of its equal-weight portfolio, annualised by
@@ -96,6 +98,8 @@ def breakdown(rows: pd.DataFrame, task: str, by: str, known_regimes: pd.Series |
     known_regimes : Series of text, optional
         The regime of each session, from :func:`regimes` of a market that is longer than the rows; by default that of
         their own closes, whose first sessions are unknown.
+    positions : collection of str
+        Models whose values are positions rather than forecasts, which have no error.
 
     Returns
     -------
@@ -132,7 +136,7 @@ def breakdown(rows: pd.DataFrame, task: str, by: str, known_regimes: pd.Series |
     table = []
     for (name, model), place in zip(groups.names, groups.places, strict=True):
         sessions = groups.present(place)
-        predicted = _score(task, y[place], prediction[place])
+        predicted = _score(task, y[place], prediction[place], model in positions)
         earned = score_portfolio(
             groups.average(place, net_return, total=True)[sessions],
             groups.average(place, turnover, total=True)[sessions],
@@ -155,7 +159,7 @@ def breakdown(rows: pd.DataFrame, task: str, by: str, known_regimes: pd.Series |
     return pd.DataFrame(table)
 
 
-def _score(task: str, y: np.ndarray, prediction: np.ndarray) -> Scores:
+def _score(task: str, y: np.ndarray, prediction: np.ndarray, is_position: bool) -> Scores:
     if np.isnan(prediction).all():
         return collect(PREDICTION_METRICS[task], (), "no predictions", 0, len(y))
-    return score_predictions(task, y, prediction)
+    return score_predictions(task, y, prediction, is_position=is_position)

@@ -10,7 +10,8 @@ import pandas as pd
 
 from CONFIG.config_loader import check_model_config
 from CONFIG.errors import ConfigError
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.registry import PREDICTORS, class_name
 
 

@@ -273,9 +273,9 @@ def _curves(done: list[UnitResult]) -> pd.DataFrame:
 
 
 def _calibration(rows: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
-    """Mean prediction and mean outcome in tenths of the pooled predictions of each model."""
+    """Mean prediction and mean outcome in tenths of the pooled predictions of each model; positions are none."""
     frames = []
-    known = rows[rows["y"].notna() & rows["prediction"].notna()]
+    known = rows[rows["loss"].notna()]
     for (model, target, task), part in known.groupby(["model", "target", "task"], observed=True):
         if part["prediction"].nunique() < 2:
             continue

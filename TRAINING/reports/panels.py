@@ -57,11 +57,12 @@ class Order:
         led = [target for target, _, kind in rows if kind != "baseline"] + [target for target, _, _ in rows]
         targets = list(dict.fromkeys(led))  # by their best model
         pairs = sorted(((target, model) for target, model, _ in rows), key=lambda pair: targets.index(pair[0]))
-        models = dict.fromkeys(model for _, model, kind in rows if kind != "baseline")
+        baselines = frozenset((target, model) for target, model, kind in rows if kind == "baseline")
+        models = [[model for of, model in pairs if of == target and (of, model) not in baselines] for target in targets]
         return cls(
             pairs=tuple(dict.fromkeys(pairs)),
-            baselines=frozenset((target, model) for target, model, kind in rows if kind == "baseline"),
-            colours={model: style.SERIES[place % len(style.SERIES)] for place, model in enumerate(models)},
+            baselines=baselines,
+            colours=_colours(models),
         )
 
     def groups(self, frame: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
@@ -82,6 +83,18 @@ class Order:
 
     def colour(self, model: str) -> str:
         return self.colours.get(model, "muted")
+
+
+def _colours(targets: Sequence[Sequence[str]]) -> dict[str, str]:
+    """A colour for each model of some targets, best first; those in one picture differ, as far as colours are left."""
+    colours: dict[str, str] = {}
+    for models in (*(models[:PLOTTED_MODELS] for models in targets), *(models[PLOTTED_MODELS:] for models in targets)):
+        used = [colours[model] for model in models if model in colours]
+        for model in models:
+            if model not in colours:
+                colours[model] = min(style.SERIES, key=used.count)
+                used.append(colours[model])
+    return colours
 
 
 def equity_lines(returns: pd.DataFrame, leaderboard: pd.DataFrame, order: Order) -> dict[str, list[Line]]:
@@ -153,7 +166,7 @@ def importance(frame: pd.DataFrame, order: Order) -> list[Panel]:
 def learning_curves(frame: pd.DataFrame, units: pd.DataFrame, order: Order) -> list[Panel]:
     """Train and validation metric by round, one panel per model and metric; a single round makes no curve."""
     rounds = units.reindex(columns=["target", "model", "rounds"])
-    kept = rounds.groupby(["target", "model"], observed=True)["rounds"].median().to_dict()
+    kept = rounds.astype({"rounds": float}).groupby(["target", "model"], observed=True)["rounds"].median().to_dict()
     panels = []
     for target, model, rows in order.groups(frame):
         rows = rows.dropna(subset=["round", "value"])

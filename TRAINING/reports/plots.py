@@ -153,6 +153,7 @@ def learning_curves(frame: pd.DataFrame, *, metric: str, stop: float, colour: st
         axis.text(0, 1.05, label_of(metric), transform=axis.transAxes, color=LIGHT["muted"])
         axis.set_xlabel("rounds")
         axis.margins(x=0.01)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         style.ticks(axis, 5, lambda value: f"{value:.4g}")
 
     return style.svg(paint, NARROW, height, name=name, label=label)

@@ -12,7 +12,7 @@ from TRAINING.reports.leaderboard import beaten, rivals
 
 @dataclass(frozen=True)
 class Evidence:
-    """One model against its target's baselines; the tuples hold baselines' names."""
+    """One model against its target's baselines; the tuples hold baselines' names, none where it has no such figure."""
 
     model: str
     target: str
@@ -47,9 +47,9 @@ def evidence(leaderboard: pd.DataFrame) -> list[Evidence]:
                 model=str(row["model"]),
                 target=str(row["target"]),
                 loss_name=label_of(row["loss_name"]) or "loss",
-                loss_rivals=rivals(leaderboard, row["target"], "loss"),
+                loss_rivals=rivals(leaderboard, row["target"], "loss") if pd.notna(row["loss"]) else (),
                 loss_beaten=beaten(leaderboard, row, "loss"),
-                money_rivals=rivals(leaderboard, row["target"], "sharpe"),
+                money_rivals=rivals(leaderboard, row["target"], "sharpe") if pd.notna(row["sharpe"]) else (),
                 money_beaten=beaten(leaderboard, row, "sharpe"),
             )
         )
@@ -79,6 +79,11 @@ def headline(leaderboard: pd.DataFrame) -> str:
             else f"its Sharpe ratio after costs beat only {len(best.money_beaten)} of {sharpes}"
         )
         return f"{who} predicted better than {_all(losses)}, but {money}."
+    if best.earns and not losses:
+        return (
+            f"{who} earned a higher Sharpe ratio after costs than {_all(sharpes)}, but has no error that could be "
+            "compared: more likely luck than skill until other data agree."
+        )
     if best.earns:
         return (
             f"{who} earned a higher Sharpe ratio after costs than {_all(sharpes)}, but predicted better than only "

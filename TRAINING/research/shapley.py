@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.input_checks import as_floats
 
 PERMUTATIONS = 2  # each walked forth and back
 

@@ -15,6 +15,7 @@ from TRAINING.evaluation.baselines import BUY_AND_HOLD
 from TRAINING.evaluation.metrics import row_loss
 from TRAINING.evaluation.portfolio import by_session, portfolio
 from TRAINING.evaluation.significance import default_block
+from TRAINING.model_fun.registry import predicts_position
 from TRAINING.walkforward.results import WalkForwardResults
 
 _WINDOWS = ("train_days", "test_days", "step_days", "mode", "embargo_sessions")
@@ -33,6 +34,8 @@ class Contest:
         Of the labels, in sessions.
     models : tuple of str
         Those names that are no baselines.
+    positions : tuple of str
+        Those models whose predictions are positions rather than guesses at the label: they have no error.
     rows : DataFrame
         What `TRAINING.evaluation.breakdown` reads, and the ``loss`` of each row. Bars in no fold, on which positions
         end, have no label here.
@@ -42,6 +45,7 @@ class Contest:
     task: str
     horizon: int
     models: tuple[str, ...]
+    positions: tuple[str, ...]
     rows: pd.DataFrame
 
     @classmethod
@@ -66,10 +70,16 @@ class Contest:
         rows.insert(0, "model", pd.Categorical.from_codes(codes, list(parts)))
         rows["symbol"] = pd.Categorical(rows["symbol"], about["symbols"])
         rows["y"] = rows["y"].where(rows["fold"] >= 0)
-        rows["loss"] = row_loss(about["task"], rows["y"], rows["prediction"])
+        regression = about["task"] == "regression"
+        positions = tuple(
+            name for name, result in results.items() if regression and predicts_position(result.manifest["model"])
+        )
+        loss = row_loss(about["task"], rows["y"], rows["prediction"])
+        rows["loss"] = np.where(rows["model"].isin(positions), np.nan, loss)
         first = next(iter(parts.values()))
         bars = len(first) / len(first[["symbol", "session"]].drop_duplicates())
-        return cls(about["target"], about["task"], max(1, round(about["horizon"] / bars)), tuple(results), rows)
+        horizon = max(1, round(about["horizon"] / bars))
+        return cls(about["target"], about["task"], horizon, tuple(results), positions, rows)
 
     @property
     def baselines(self) -> list[str]:

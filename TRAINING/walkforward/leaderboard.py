@@ -98,7 +98,7 @@ def _row(contest: Contest, name: str, known: dict) -> tuple[dict, ReturnMoments]
     }
     reasons = []
     if rows["prediction"].notna().any():
-        scored = score_predictions(contest.task, rows["y"], rows["prediction"])
+        scored = score_predictions(contest.task, rows["y"], rows["prediction"], is_position=name in contest.positions)
         row |= {"score": scored.values[score_name], "loss": scored.values[loss_name], "method": known["method"]}
         row |= {"information": known["mean"], "t_statistic": known["t_statistic"]}
         whys = [scored.reasons.get(metric) for metric in (score_name, loss_name)]
@@ -135,7 +135,7 @@ def _compare(row: dict, comparisons: pd.DataFrame, rows: Iterable[dict]) -> None
     losses = {other["model"]: other["loss"] for other in rows
               if other["target"] == row["target"] and np.isfinite(other.get("loss", np.nan))}  # fmt: skip
     rivals = [name for name in own.index if name in losses]
-    if rivals:
+    if rivals and row["model"] in losses:
         row["rival"] = min(rivals, key=losses.get)
         row["dm_p"] = own.loc[row["rival"], "dm_p"]
 

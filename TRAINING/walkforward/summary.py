@@ -104,9 +104,10 @@ def summarise(
         importance=importance,
         agreement=agreement,
         costs=each(lambda contest: cost_sensitivity(contest.rows)),
-        symbols=each(lambda contest: breakdown(contest.rows, contest.task, "symbol")),
+        symbols=each(lambda contest: breakdown(contest.rows, contest.task, "symbol", positions=contest.positions)),
         years=_beside(
-            each(lambda contest: breakdown(contest.rows, contest.task, "year")), coverage[coverage["year"].notna()]
+            each(lambda contest: breakdown(contest.rows, contest.task, "year", positions=contest.positions)),
+            coverage[coverage["year"].notna()],
         ),
         regimes=each(_regimes),
         audit=pd.DataFrame(columns=_AUDIT) if audit is None else audit[_AUDIT],
@@ -143,7 +144,7 @@ def _folds(named: list[tuple[str, WalkForwardResults]]) -> pd.DataFrame:
 def _fold_scores(contest: Contest) -> pd.DataFrame:
     """Metrics of the stitched rows of each fold, with its first session."""
     rows = contest.rows[contest.rows["fold"] >= 0]
-    table = breakdown(rows, contest.task, "fold")
+    table = breakdown(rows, contest.task, "fold", positions=contest.positions)
     table.insert(1, "start", table["fold"].map(rows.groupby("fold")["session"].min()))
     return table
 
@@ -219,8 +220,9 @@ def _products(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _calibration(contest: Contest) -> pd.DataFrame:
-    """Predicted against what came, in tenths of each name's predictions; intervals for probabilities."""
-    bins = reliability_bins(contest.rows, block=max(CALIBRATION_BLOCK, contest.horizon))
+    """Predicted against what came, in tenths of each name's guesses at the label; intervals for probabilities."""
+    guesses = contest.rows[~contest.rows["model"].isin(contest.positions)]
+    bins = reliability_bins(guesses, block=max(CALIBRATION_BLOCK, contest.horizon))
     if contest.task != "binary":
         bins[["low", "high"]] = np.nan
     bins.insert(1, "task", contest.task)
@@ -228,7 +230,8 @@ def _calibration(contest: Contest) -> pd.DataFrame:
 
 
 def _regimes(contest: Contest) -> pd.DataFrame:
-    return breakdown(contest.rows, contest.task, "regime", regimes(market_returns(contest.rows)))
+    known = regimes(market_returns(contest.rows))
+    return breakdown(contest.rows, contest.task, "regime", known, contest.positions)
 
 
 def _importance(named: list[tuple[str, WalkForwardResults]]) -> tuple[pd.DataFrame, pd.DataFrame]:

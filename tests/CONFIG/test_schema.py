@@ -97,6 +97,8 @@ def test_a_value_that_fits_becomes_plain_python(default, value, fitted):
         (["a"], "abc", "expected a list, got 'abc'"),
         ([1], [1, "x"], "expected an integer, got 'x'"),
         ([1], [[1]], r"expected an integer, got \[1\]"),
+        ([1], [], r"expected at least one number, got \[\]"),
+        ([1.0], (), r"expected at least one number, got \[\]"),
         (1, [1], r"expected an integer, got \[1\]"),
         ({}, "a", "expected keys and values, got 'a'"),
         ({}, {"a": 1}, "expected text, got 1"),

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import BarzooError
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.input_checks import as_floats
 
 _SHAP_ROWS = 100  # of a test window, for `own_frames`: a small part of the time that training takes
 

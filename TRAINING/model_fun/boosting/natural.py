@@ -11,9 +11,10 @@ import pandas as pd
 
 from CONFIG.errors import ConfigError, DataError
 from DATA_PROCESSING.dataset import RowInfo
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.boosting.distributions import DISTRIBUTIONS, score_distribution
 from TRAINING.model_fun.boosting.histogram_trees import Forest
+from TRAINING.model_fun.input_checks import as_floats
 
 
 class NGBoostTrainer(Trainer):

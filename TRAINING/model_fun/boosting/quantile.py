@@ -10,9 +10,10 @@ import pandas as pd
 from CONFIG.errors import ConfigError
 from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.evaluation.quantile_metrics import pinball_loss, score_quantiles
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.boosting.boosters import import_lightgbm
 from TRAINING.model_fun.boosting.quantile_estimators import QuantileBoosters, QuantileLightGBM, nearest_to_median
+from TRAINING.model_fun.input_checks import as_floats
 
 
 class QuantileLightGBMTrainer(Trainer):

@@ -7,9 +7,10 @@ import pandas as pd
 
 from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun import skops_payload
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.ensemble.estimators import StackClassifier, StackRegressor, losses
 from TRAINING.model_fun.ensemble.parts import PARTS
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.out_of_fold import label_times
 
 _TYPES = frozenset(

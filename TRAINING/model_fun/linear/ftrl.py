@@ -10,8 +10,9 @@ import pandas as pd
 from CONFIG.errors import DataError
 from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.evaluation.metrics import SCORES, score_predictions
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.context import symbols_and_times
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.linear.ftrl_estimators import FTRLClassifier, FTRLRegressor, OnlineModel
 from TRAINING.model_fun.out_of_fold import label_times
 

@@ -10,7 +10,8 @@ import pandas as pd
 from CONFIG.errors import ConfigError
 from DATA_PROCESSING.dataset import RowInfo
 from DATA_PROCESSING.labels import label_of
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.linear.reward_estimators import (
     RewardClassifier,
     RewardRegressor,

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.errors import ConfigError, DataError
-from TRAINING.model_fun.base import as_floats
 from TRAINING.model_fun.feature_trainer import FeatureTrainer
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.nets.generative_estimators import GANTransformer, Generative, VAETransformer
 
 FEWEST_ROWS = 10  # below, a scale and a loss say nothing

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.nets.generative import FEWEST_ROWS, GenerativeTrainer
 from TRAINING.model_fun.nets.latent_estimators import LatentClassifier, LatentRegressor, answer
 from TRAINING.model_fun.registry import trainer_class

@@ -10,7 +10,8 @@ import pandas as pd
 
 from CONFIG.errors import DataError
 from DATA_PROCESSING.dataset import RowInfo
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.nets.meta_estimators import AdaptedSeries, MetaClassifier, MetaNet, MetaRegressor
 from TRAINING.model_fun.out_of_fold import label_times
 

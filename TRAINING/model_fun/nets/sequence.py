@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from CONFIG.config_loader import check_model_config
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.context import without_context
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.nets.sequence_estimators import SequenceClassifier, SequenceRegressor, answer
 
 _FEWEST_ROWS = 10  # below, a scale and a loss say nothing

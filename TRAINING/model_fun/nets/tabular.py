@@ -10,7 +10,8 @@ import pandas as pd
 
 from CONFIG.config_loader import check_model_config
 from CONFIG.errors import ConfigError, DataError, did_you_mean
-from TRAINING.model_fun.base import as_floats, find_task
+from TRAINING.model_fun.base import find_task
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.nets.estimators import NeuralClassifier, NeuralMultiTask, NeuralRegressor
 from TRAINING.model_fun.nets.trainer import NetTrainer
 

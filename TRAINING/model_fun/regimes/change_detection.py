@@ -45,9 +45,10 @@ class Detector:
         if column is None:
             from sklearn.decomposition import PCA
 
-            scaled = scale.impute(X)
-            direction = PCA(1, svd_solver="covariance_eigh").fit(scaled).components_[0]
-            loadings = direction / RobustScale.learn(scaled @ direction[:, None]).spread
+            scaled, loadings = scale.impute(X), np.zeros(X.shape[1])
+            if scaled.any():  # else no feature varies, and nothing will be seen to change
+                direction = PCA(1, svd_solver="covariance_eigh").fit(scaled).components_[0]
+                loadings = direction / RobustScale.learn(scaled @ direction[:, None]).spread
         return cls(scale, -1 if column is None else column, loadings, longest, expected, recent)
 
     def series(self, X: np.ndarray) -> np.ndarray:

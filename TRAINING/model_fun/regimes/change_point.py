@@ -8,9 +8,10 @@ import pandas as pd
 from CONFIG.config_loader import check_model_config
 from CONFIG.errors import ConfigError, did_you_mean
 from DATA_PROCESSING.dataset import RowInfo
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.boosting.boosters import import_lightgbm
 from TRAINING.model_fun.context import without_context
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.regimes.change_detection import COLUMNS, Detector
 from TRAINING.model_fun.regimes.change_point_estimators import (
     BoostedLearner,

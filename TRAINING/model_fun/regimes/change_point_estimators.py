@@ -241,4 +241,4 @@ def importance_of(detector: Detector, learner: LinearLearner | BoostedLearner) -
     """(features,) of any sum; the two further columns count for the features that their series is made of."""
     *importance, since, probability = learner.importance()
     made_of = np.abs(detector.loadings)
-    return np.array(importance) + (since + probability) * made_of / made_of.sum()
+    return np.array(importance) + (since + probability) * made_of / (made_of.sum() or 1)

@@ -7,7 +7,8 @@ import pandas as pd
 
 from CONFIG.errors import ConfigError, DataError, did_you_mean
 from DATA_PROCESSING.dataset import RowInfo
-from TRAINING.model_fun.base import Trainer, as_floats
+from TRAINING.model_fun.base import Trainer
+from TRAINING.model_fun.input_checks import as_floats
 from TRAINING.model_fun.regimes.gmm_estimators import (
     RegimeClassifier,
     RegimeMixture,

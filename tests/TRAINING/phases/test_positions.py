@@ -32,3 +32,4 @@ def test_a_run_takes_the_positions_that_the_model_predicts(plan_for, run, tmp_pa
     assert "mean_reward" in scores
     board = outcome.results.leaderboard.set_index("model")
     assert np.isnan(board.loc["reward_based", "loss"]) == (target == "fwd_ret_5")
+    assert ("reward_based" in set(outcome.results.calibration["model"])) == (target != "fwd_ret_5")

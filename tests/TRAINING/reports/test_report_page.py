@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from TRAINING.reports.html import render_report
+from TRAINING.reports.panels import PLOTTED_MODELS, Order
 
 FRAMES = ("leaderboard", "units", "returns", "symbol_returns", "importance", "curves", "calibration", "quality")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -234,3 +235,13 @@ def test_a_single_round_makes_no_learning_curve(small) -> None:
     page = Page(render_report(**small | {"curves": small["curves"][small["curves"]["round"] == 1]}))
     assert "no trained model records more than one round" in page.words["learning"]
     assert "early stopping kept" in Page(render_report(**small)).words["learning"]
+
+
+def test_models_of_one_picture_have_colours_of_their_own() -> None:
+    names = [f"model{number}" for number in range(2 * PLOTTED_MODELS)]
+    led = {"t": names, "u": names[PLOTTED_MODELS - 2 :] + names[: PLOTTED_MODELS - 2]}
+    rows = [{"target": target, "model": name, "kind": "model"} for target, models in led.items() for name in models]
+    order = Order.of(pd.DataFrame(rows))
+    for models in led.values():
+        assert len({order.colour(name) for name in models[:PLOTTED_MODELS]}) == PLOTTED_MODELS
+    assert len(order.colours) == len(names)

@@ -64,6 +64,15 @@ def test_a_card_is_of_the_first_model_of_each_target():
     assert found[0].comparisons[0] == ("RMSE", ("mean",), ("mean", "ridge"))
 
 
+def test_a_model_without_a_loss_is_compared_by_money_alone():
+    leads = board(("a", "", EVERY), ("b", "", ""))
+    leads.loc[leads["model"] == "a", "loss"] = float("nan")
+    assert "all 3 baselines, but has no error that could be compared" in headline(leads)
+    loss, money = cards(leads)[0].comparisons
+    assert loss == ("RMSE", (), ())
+    assert len(money[2]) == 3
+
+
 def test_against_names_those_that_were_not_beaten():
     assert against(("a",), ("a", "b")) == "beats 1 of 2 baselines (not b)"
     assert against(("a", "b"), ("a", "b")) == "beats all 2 baselines"

@@ -113,6 +113,27 @@ def test_positions_have_no_intervals(panel):
     assert both.leaderboard.set_index("model")["coverage"].notna().to_dict()["lightgbm"]
 
 
+def test_positions_have_no_error(panel):
+    engine = WalkForwardEngine(panel, **WINDOWS)
+    config = load_model_config("reward_based", variant="smoke")
+    results = [engine.run("reward_based", config, None, "fwd_ret_5")]
+    results += [engine.run("lightgbm", {"n_estimators": 5}, None, "fwd_ret_5")]
+    summary = summarise(results)
+    board = summary.leaderboard.set_index("model")
+    assert board.loc["reward_based", ["loss", "dm_p", "rival"]].isna().all()
+    assert board.loc[["lightgbm", "ridge"], "loss"].notna().all()
+    assert "have no error" in board.loc["reward_based", "reason"]
+    assert board.loc["reward_based", ["score", "sharpe"]].notna().all()
+    own = summary.comparisons.query("model == 'reward_based' or rival == 'reward_based'")
+    assert own["loss_gain"].isna().all()
+    assert own["sharpe_gain"].notna().any()
+    assert "reward_based" not in set(summary.calibration["model"])
+    for table in (summary.symbols, summary.years, summary.regimes, summary.fold_scores):
+        missing = table.groupby("model", observed=True)["rmse"].agg(lambda values: values.isna().all())
+        assert missing["reward_based"]
+        assert not missing["lightgbm"]
+
+
 @pytest.mark.parametrize("day", ["2015-09-01", "2016-02-15"])
 def test_no_interval_knows_a_later_label(panel, small, day):
     day = pd.Timestamp(day, tz="UTC")
