@@ -175,6 +175,8 @@ def resolve_models(request: Request) -> dict[str, dict]:
     settings = load_run_config("phases", files=request.files)
     models = request.models or named or settings[f"{request.phase}_models"]
     models = list(MODELS) if models == [ALL] else models
+    if ALL in models:
+        raise ConfigError(f"models: {ALL} means every model and stands alone; got {', '.join(models)}")
     for model in models:
         if model not in MODELS:
             near = did_you_mean(model, MODELS)

@@ -53,7 +53,7 @@ def rank(frame: pd.DataFrame, by: str = "sharpe") -> pd.DataFrame:
     -------
     The same rows with ``rank`` (1 is best) as first column. Money is compared over all targets; scores and losses mean
     nothing between targets, so by these the rows come target by target and each target counts from 1. Missing values
-    come last; ties are ordered by model, then target.
+    come last, target by target in the order of ``score``; ties are ordered by model, then target.
 
     Raises
     ------
@@ -67,7 +67,10 @@ def rank(frame: pd.DataFrame, by: str = "sharpe") -> pd.DataFrame:
     worst_last = _metric_values(frame, by) * -column.better
     names = {"model": frame["model"].astype(str), "target": frame["target"].astype(str)}
     keys = pd.DataFrame({"group": names["target"] if column.per_target else "", "value": worst_last, **names})
-    order = keys.sort_values(["group", "value", "model", "target"], na_position="last", kind="stable").index
+    keys["among"] = names["target"].where(worst_last.isna(), "")
+    keys["score"] = (_metric_values(frame, "score") * -COLUMNS["score"].better).where(worst_last.isna(), 0.0)
+    by_these = ["group", "value", "among", "score", "model", "target"]
+    order = keys.sort_values(by_these, na_position="last", kind="stable").index
     ranked = frame.loc[order].reset_index(drop=True)
     groups = keys["group"].loc[order].reset_index(drop=True)
     ranked.insert(0, "rank", groups.groupby(groups).cumcount() + 1)

@@ -66,7 +66,10 @@ class NGBoostTrainer(Trainer):
             Of two classes, or levels that do not rise within (0, 1).
         """
         self._check_continuous("predict_quantiles")
-        given = np.asarray(levels, dtype=float)
+        try:
+            given = np.asarray(levels, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{self.name}: the levels of quantiles must be numbers ({error})") from error
         if given.ndim != 1 or not len(given) or not (np.diff(given, prepend=0, append=1) > 0).all():
             raise ConfigError(f"{self.name}: the levels of quantiles must rise within (0, 1); got {given.tolist()}")
         columns = {name: values.to_numpy()[:, None] for name, values in self.predict_distribution(X).items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -38,11 +39,27 @@ class QuantileLightGBMTrainer(Trainer):
         """Trees of each level that predictions use."""
         return self._quantiles.rounds
 
-    def predict_quantiles(self, X: pd.DataFrame) -> pd.DataFrame:
-        """(n, levels) quantiles with the index of X; the columns are the levels, and values rise with them."""
+    def predict_quantiles(self, X: pd.DataFrame, levels: Sequence[float] | None = None) -> pd.DataFrame:
+        """(n, levels) quantiles with the index of X; the columns are the levels, and values rise with them.
+
+        Parameters
+        ----------
+        X : DataFrame
+        levels : sequence of float, optional
+            Some of the trained levels; all by default.
+
+        Raises
+        ------
+        ConfigError
+            A level that it was not trained for.
+        """
         self._check_trained()
+        trained = self.config["alpha"]
+        chosen = trained if levels is None else np.atleast_1d(levels).tolist()
+        if unknown := [level for level in chosen if level not in trained]:
+            raise ConfigError(f"{self.name}: trained for the levels {trained}, not {unknown}; alpha says for which")
         quantiles = np.sort(self._quantiles.predict(as_floats(self._align(X, "X"))), axis=1)
-        return pd.DataFrame(quantiles, X.index, pd.Index(self.config["alpha"], name="level"))
+        return pd.DataFrame(quantiles, X.index, pd.Index(trained, name="level"))[chosen]
 
     def own_scores(self, X: pd.DataFrame, y: pd.Series, rows: RowInfo | None = None) -> dict[str, float]:
         """Of the quantiles; rows without a label are left out.

@@ -125,6 +125,10 @@ class RewardRegressor(RegressorMixin, RewardWeighted):
         """(n,) positions."""
         return self._answer(X)
 
+    def score(self, X, y, sample_weight=None) -> float:
+        """Mean of what the positions earn, less their cost; as guesses at the values they would have no meaning."""
+        return float(np.average(rewards(self.predict(X), np.asarray(y, float), self.cost), weights=sample_weight))
+
 
 class RewardClassifier(TwoClassEstimator, RewardWeighted):
     """Positions for two classes: the second one is a gain as far as it is more often than usual.

@@ -128,6 +128,10 @@ class MultiTaskTrainer(MLPTrainer):
         y = self._check_table(X_train, y_train, "y_train")
         targets = list(y.columns)
         kinds = [self._kind(y[target].dropna().to_numpy(), target) for target in targets]
+        if rows is not None and rows.sample_weight is not None:
+            weighted = y[np.asarray(rows.sample_weight) > 0]
+            for target in targets:
+                self._kind(weighted[target].dropna().to_numpy(), target, "rows with a weight")
         if X_val is not None:
             X_val, y_val = self._align(X_val, "X_val"), self._check_table(X_val, y_val, "y_val")
             if list(y_val.columns) != targets:
@@ -216,11 +220,11 @@ class MultiTaskTrainer(MLPTrainer):
                 )
         return y.astype(float)
 
-    def _kind(self, known: np.ndarray, target: str) -> str:
+    def _kind(self, known: np.ndarray, target: str, which: str = "rows") -> str:
         if not len(known):
-            raise DataError(f"{self.name}: the target {target!r} has no label in the training rows; leave it out")
+            raise DataError(f"{self.name}: the target {target!r} has no label in the training {which}; leave it out")
         self.target, self.task = target, find_task(target, known, self.config["task"])
-        self._check_classes(known)
+        self._check_classes(known, which)
         return self.task
 
     def _weights(self, count: int) -> list[float]:

@@ -76,6 +76,7 @@ def test_a_short_symbol_is_skipped_with_numbers(bars_folder, make_bars, tmp_path
         ({"phase": "sequental"}, "no phase 'sequental'; did you mean 'sequential'"),
         ({"phase": "cor"}, "did you mean 'core'"),
         ({"models": ["lightgmb"]}, "no model 'lightgmb'; did you mean 'lightgbm'"),
+        ({"models": ["all", "lightgbm"]}, "all means every model and stands alone; got all, lightgbm"),
         ({"variant": "consrvative"}, "did you mean 'conservative'"),
         ({"files": (Path("nowhere/lightgbm.yaml"),)}, "nowhere/lightgbm.yaml"),
         ({"files": (Path("nowhere/lightgmb.yaml"),)}, "did you mean"),

@@ -40,6 +40,14 @@ def test_missing_values_come_last_and_ties_are_ordered_by_name():
     ]  # fmt: skip
 
 
+def test_those_without_the_metric_are_ordered_by_score_target_by_target():
+    frame = board(
+        sharpe=[np.nan, np.nan, np.nan, np.nan, 1.0], model=list("abcde"), target=["t", "t", "s", "s", "u"],
+        score=[0.1, 0.2, np.nan, -0.3, 0.0], score_name="rank_ic",
+    )  # fmt: skip
+    assert "".join(rank(frame, "sharpe")["model"]) == "edcba"
+
+
 def test_rank_does_not_depend_on_the_order_of_rows_nor_on_an_old_rank(frames):
     ranked = frames["leaderboard"]
     pd.testing.assert_frame_equal(rank(ranked.sample(frac=1, random_state=3), "sharpe"), ranked)

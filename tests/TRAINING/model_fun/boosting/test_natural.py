@@ -280,6 +280,8 @@ def test_two_classes_are_bernoulli_whatever_the_distribution(make_planted) -> No
 def test_levels_rise_within_0_and_1(levels: list, uncertain, forecasts) -> None:
     with pytest.raises(ConfigError, match=r"must rise within \(0, 1\)"):
         forecasts["normal"].predict_quantiles(uncertain[0], levels)
+    with pytest.raises(ConfigError, match="must be numbers"):
+        forecasts["normal"].predict_quantiles(uncertain[0], "low")
 
 
 def test_a_missing_value_counts_as_the_median(uncertain) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from CONFIG.config_loader import load_model_config
@@ -92,6 +93,16 @@ def test_positions_are_on_the_side_of_the_gain_and_earn(returns) -> None:
         assert regrets[-1] < 0.95 * regrets[0]
     by_hand = np.maximum(np.abs(y[400:]) - 0.001, 0) - (earned - 0.001 * np.abs(position))
     assert trainer.history["validation"]["regret"][-1] == pytest.approx(by_hand.mean())
+
+
+def test_a_search_compares_what_positions_earn(returns) -> None:
+    X, y = (part.to_numpy() for part in returns)
+    search = GridSearchCV(RewardRegressor(0.001, ridge=1.0), {"ridge": [1.0, 1e9]}, cv=2).fit(X, y)
+    assert search.best_params_ == {"ridge": 1.0}, "so large a penalty knows no signal"
+    position = search.best_estimator_.predict(X)
+    earned = (position * y - 0.001 * np.abs(position))[100:].mean()
+    weight = np.r_[np.zeros(100), np.ones(500)]
+    assert search.best_estimator_.score(X, y, weight) == pytest.approx(earned)
 
 
 def test_cost_takes_positions_away(returns) -> None:

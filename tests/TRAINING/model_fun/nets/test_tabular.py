@@ -7,6 +7,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from CONFIG.config_loader import load_model_config
 from CONFIG.errors import ConfigError, DataError
+from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.artifacts import load_artifact, save_artifact
 from TRAINING.model_fun import MLPTrainer, MultiTaskTrainer
 from TRAINING.model_fun.nets.estimators import NeuralClassifier, NeuralMultiTask, NeuralRegressor
@@ -103,6 +104,10 @@ def test_a_table_of_targets_is_checked(tables) -> None:
         multi_task().train(X, y.assign(MDD=np.nan))
     with pytest.raises(DataError, match="'MDD' is constant"):
         multi_task().train(X, y.assign(MDD=0.5))
+    days = X.index.get_level_values("timestamp").to_numpy()
+    one = RowInfo(days, (np.arange(len(X)) == np.flatnonzero(y["TTH"].notna())[0]).astype(float))
+    with pytest.raises(DataError, match="in all 1 rows with a weight"):
+        multi_task().train(X, y, rows=one)
     with pytest.raises(DataError, match="'TTH': must be finite"):
         multi_task().train(X, y.assign(TTH=np.inf))
     with pytest.raises(DataError, match="different indexes"):
