@@ -12,6 +12,7 @@ from DATA_PROCESSING.dataset import RowInfo
 from DATA_PROCESSING.labels import task_of
 
 log = logging.getLogger("barzoo")
+FEWEST_ROWS = 10  # of a model that standardises: below, a scale and a loss say nothing
 _LARGEST = 1e15  # a label beyond is none: its square would be infinite in single numbers
 
 

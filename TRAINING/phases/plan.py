@@ -147,10 +147,14 @@ class Plan:
         yield from groups.values()
 
 
+def learns_together(model: str) -> bool:
+    """Whether one model is trained for all targets of a symbol."""
+    return model != BASELINES and predictor_class(model).many_targets
+
+
 def _company(unit: Unit) -> tuple[str, str]:
     """Model and target, the target left out where the model learns several together."""
-    together = unit.model != BASELINES and predictor_class(unit.model).many_targets
-    return unit.model, "" if together else unit.target
+    return unit.model, "" if learns_together(unit.model) else unit.target
 
 
 def check_phase(phase: str) -> None:
@@ -266,8 +270,7 @@ def make_plan(request: Request, inputs: Inputs) -> Plan:
                 window = looks_back.get(model, 0) + 1
                 if rows[0] < window:
                     missing = f"too short: {rows[0]} training rows, and {model} looks at {window} rows at once"
-                several = model != BASELINES and predictor_class(model).many_targets
-                together = [other for other in targets if other in about.targets] if several else [target]
+                together = [other for other in targets if other in about.targets] if learns_together(model) else []
                 identity = digest(
                     {
                         "model": model,

@@ -24,7 +24,7 @@ from TRAINING.model_fun.context import predict_with_context, with_context
 from TRAINING.model_fun.registry import predictor_class, predicts_position, signal_rule
 from TRAINING.phases.answers import answer_files, read_answers
 from TRAINING.phases.card import model_card
-from TRAINING.phases.plan import BASELINES, Plan, Unit
+from TRAINING.phases.plan import BASELINES, Plan, Unit, learns_together
 from TRAINING.phases.unit_result import UnitResult
 from TRAINING.phases.windows import UnitData, join_targets, make_windows
 from TRAINING.runs.manifest import environment
@@ -132,7 +132,7 @@ def _together(ready: list[tuple[Unit, UnitData]]) -> list[list[tuple[Unit, UnitD
     """The units that one model is trained for: the targets of a symbol, where the model takes several."""
     companies: dict[tuple[str, str], list[tuple[Unit, UnitData]]] = {}
     for unit, windows in ready:
-        alone = "" if predictor_class(unit.model).many_targets else unit.target
+        alone = "" if learns_together(unit.model) else unit.target
         companies.setdefault((unit.symbol, alone), []).append((unit, windows))
     return list(companies.values())
 

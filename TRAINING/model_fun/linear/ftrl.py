@@ -12,11 +12,9 @@ from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.evaluation.metrics import SCORES, score_predictions
 from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.context import symbols_and_times
-from TRAINING.model_fun.input_checks import as_floats
+from TRAINING.model_fun.input_checks import FEWEST_ROWS, as_floats
 from TRAINING.model_fun.linear.ftrl_estimators import FTRLClassifier, FTRLRegressor, OnlineModel
 from TRAINING.model_fun.out_of_fold import label_times
-
-_FEWEST_ROWS = 10  # below, a scale and a loss say nothing
 
 
 class FTRLProximalTrainer(Trainer):
@@ -96,7 +94,7 @@ class FTRLProximalTrainer(Trainer):
         return {name: value for name, value in scores.items() if np.isfinite(value)}
 
     def _minimum_rows(self, y: np.ndarray) -> float:
-        return _FEWEST_ROWS
+        return FEWEST_ROWS
 
     def _fit(self, X, y, X_val, y_val, rows) -> None:
         config, binary = self.config, self.task == "binary"

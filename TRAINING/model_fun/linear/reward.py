@@ -11,7 +11,7 @@ from CONFIG.errors import ConfigError
 from DATA_PROCESSING.dataset import RowInfo
 from DATA_PROCESSING.labels import label_of
 from TRAINING.model_fun.base import Trainer
-from TRAINING.model_fun.input_checks import as_floats
+from TRAINING.model_fun.input_checks import FEWEST_ROWS, as_floats
 from TRAINING.model_fun.linear.reward_estimators import (
     RewardClassifier,
     RewardRegressor,
@@ -20,7 +20,6 @@ from TRAINING.model_fun.linear.reward_estimators import (
     rewards,
 )
 
-_FEWEST_ROWS = 10  # below, a scale and a reward say nothing
 _BPS = 1e-4
 _ARRAYS = ("centre_", "scale_", "slopes_")
 _NUMBERS = ("intercept_", "temperature_", "share_")
@@ -82,7 +81,7 @@ class RewardBasedTrainer(Trainer):
         return np.maximum(position, 0.0) if self._rule in ("long_flat", "short_flat") else position
 
     def _minimum_rows(self, y: np.ndarray) -> float:
-        return _FEWEST_ROWS
+        return FEWEST_ROWS
 
     def _choose_task(self, y: np.ndarray) -> str:
         label = label_of(str(self.target))

@@ -10,10 +10,9 @@ import pandas as pd
 
 from CONFIG.errors import ConfigError, DataError
 from TRAINING.model_fun.feature_trainer import FeatureTrainer
-from TRAINING.model_fun.input_checks import as_floats
+from TRAINING.model_fun.input_checks import FEWEST_ROWS, as_floats
 from TRAINING.model_fun.nets.generative_estimators import GANTransformer, Generative, VAETransformer
 
-FEWEST_ROWS = 10  # below, a scale and a loss say nothing
 _COLLAPSED = 0.01  # a latent of lower variance says nothing of a row (Burda, Grosse and Salakhutdinov 2016)
 _COMPARED_ROWS = 5_000  # training rows that samples are compared with
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from TRAINING.model_fun.base import Trainer
-from TRAINING.model_fun.input_checks import as_floats
-from TRAINING.model_fun.nets.generative import FEWEST_ROWS, GenerativeTrainer
+from TRAINING.model_fun.input_checks import FEWEST_ROWS, as_floats
+from TRAINING.model_fun.nets.generative import GenerativeTrainer
 from TRAINING.model_fun.nets.latent_estimators import LatentClassifier, LatentRegressor, answer
 from TRAINING.model_fun.registry import trainer_class
 from TRAINING.model_fun.robust_linear import LinearModel, RobustScale

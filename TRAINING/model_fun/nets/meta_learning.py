@@ -11,11 +11,10 @@ import pandas as pd
 from CONFIG.errors import DataError
 from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun.base import Trainer
-from TRAINING.model_fun.input_checks import as_floats
+from TRAINING.model_fun.input_checks import FEWEST_ROWS, as_floats
 from TRAINING.model_fun.nets.meta_estimators import AdaptedSeries, MetaClassifier, MetaNet, MetaRegressor
 from TRAINING.model_fun.out_of_fold import label_times
 
-_FEWEST_ROWS = 10  # below, a scale and a loss say nothing
 _ADAPTED = "adapted."  # before the names of weights that belong to symbols
 _SETTINGS = (
     "activation", "loss", "adapt_rows", "query_rows", "inner_steps", "inner_learning_rate", "epochs", "batch_size",
@@ -99,7 +98,7 @@ class MetaLearningTrainer(Trainer):
         return float(np.mean((score - labels) ** 2)) / float(self._fitted.net.net.spread[0]) ** 2
 
     def _minimum_rows(self, y: np.ndarray) -> float:
-        return _FEWEST_ROWS
+        return FEWEST_ROWS
 
     def _make(self) -> MetaNet:
         """The estimator that the configuration describes, not fitted."""

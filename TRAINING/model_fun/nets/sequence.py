@@ -11,10 +11,9 @@ import pandas as pd
 from CONFIG.config_loader import check_model_config
 from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.context import without_context
-from TRAINING.model_fun.input_checks import as_floats
+from TRAINING.model_fun.input_checks import FEWEST_ROWS, as_floats
 from TRAINING.model_fun.nets.sequence_estimators import SequenceClassifier, SequenceRegressor, answer
 
-_FEWEST_ROWS = 10  # below, a scale and a loss say nothing
 _TRAINING = (
     "window", "longest_gap", "dropout", "loss", "epochs", "batch_size", "learning_rate", "weight_decay", "schedule",
     "warmup", "gradient_clip", "early_stopping_rounds", "device", "precision", "n_jobs",
@@ -39,7 +38,7 @@ class SequenceTrainer(Trainer):
         return config["window"] - 1
 
     def _minimum_rows(self, y: np.ndarray) -> float:
-        return max(_FEWEST_ROWS, self.config["window"])
+        return max(FEWEST_ROWS, self.config["window"])
 
     def _fit(self, X, y, X_val, y_val, rows) -> None:
         config = self.config

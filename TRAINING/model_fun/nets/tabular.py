@@ -11,11 +11,10 @@ import pandas as pd
 from CONFIG.config_loader import check_model_config
 from CONFIG.errors import ConfigError, DataError, did_you_mean
 from TRAINING.model_fun.base import find_task
-from TRAINING.model_fun.input_checks import as_floats
+from TRAINING.model_fun.input_checks import FEWEST_ROWS, as_floats
 from TRAINING.model_fun.nets.estimators import NeuralClassifier, NeuralMultiTask, NeuralRegressor
 from TRAINING.model_fun.nets.trainer import NetTrainer
 
-_FEWEST_ROWS = 10  # below, a scale and a loss say nothing
 TOUCH = "touch"  # the head beside TTH: was a barrier touched at all?
 
 
@@ -26,7 +25,7 @@ class MLPTrainer(NetTrainer):
     allows_nan = True
 
     def _minimum_rows(self, y: np.ndarray) -> float:
-        return _FEWEST_ROWS
+        return FEWEST_ROWS
 
     def _settings(self) -> dict:
         config = self.config
@@ -144,8 +143,8 @@ class MultiTaskTrainer(MLPTrainer):
             y = y.assign(**{TOUCH: touched})
             y_val = None if y_val is None else y_val.assign(**{TOUCH: _touched(y_val)})
         known = y.notna().any(axis=1).to_numpy()
-        if known.sum() < _FEWEST_ROWS:
-            raise DataError(f"{self.name}: {known.sum()} rows with a label, but it takes {_FEWEST_ROWS} to learn")
+        if known.sum() < FEWEST_ROWS:
+            raise DataError(f"{self.name}: {known.sum()} rows with a label, but it takes {FEWEST_ROWS} to learn")
         later = (None, None) if y_val is None else (X_val, y_val.to_numpy(float))
         estimator = NeuralMultiTask(heads, **self._settings())
         weight = None if rows is None else rows.take(known).sample_weight

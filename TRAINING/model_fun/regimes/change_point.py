@@ -11,7 +11,7 @@ from DATA_PROCESSING.dataset import RowInfo
 from TRAINING.model_fun.base import Trainer
 from TRAINING.model_fun.boosting.boosters import import_lightgbm
 from TRAINING.model_fun.context import without_context
-from TRAINING.model_fun.input_checks import as_floats
+from TRAINING.model_fun.input_checks import FEWEST_ROWS, as_floats
 from TRAINING.model_fun.regimes.change_detection import COLUMNS, Detector
 from TRAINING.model_fun.regimes.change_point_estimators import (
     BoostedLearner,
@@ -24,7 +24,6 @@ from TRAINING.model_fun.regimes.change_point_estimators import (
 from TRAINING.model_fun.robust_linear import LinearModel, RobustScale
 from TRAINING.model_fun.series import SeriesOfRows
 
-_FEWEST_ROWS = 10  # below, a scale says nothing
 _RETURNS = "log_return_1"  # what `series: auto` takes where it is there
 _COMPONENT = "component"  # the first principal component
 _AS_THEY_ARE = (
@@ -102,8 +101,8 @@ class ChangePointTrainer(Trainer):
 
     def _minimum_rows(self, y: np.ndarray) -> float:
         if self.config["learner"] == "linear":
-            return _FEWEST_ROWS
-        return max(_FEWEST_ROWS, np.ceil(2 * self.config["min_data_in_leaf"] / self.config["bagging_fraction"]))
+            return FEWEST_ROWS
+        return max(FEWEST_ROWS, np.ceil(2 * self.config["min_data_in_leaf"] / self.config["bagging_fraction"]))
 
     def _fit(self, X, y, X_val, y_val, rows) -> None:
         config = self.config
